@@ -1,0 +1,111 @@
+"""What every network is: features, then a head; and which parts of it train.
+
+In: pictures as normalised float batches (N, 3, H, W), channels-last or not. Out: logits (N, classes).
+
+A network from scratch is one function, registered in `MODELS` and called as `MODELS.build("vgg(blocks=3)", classes, size)`.
+`shoebox.models.build_model` also knows the pretrained architectures of timm, torchvision and Hugging Face.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from shoebox.base.errors import UsageError
+from shoebox.base.registry import Registry
+
+
+class Network(nn.Module, ABC):
+    """An image classifier: `head(features(x))`.
+
+    A subclass is final: it sets `head` in its constructor and writes `features` and `stages`. Every parameter belongs
+    either to the head or to exactly one stage.
+    """
+
+    head: nn.Module
+    """From features (N, D) to logits (N, classes)."""
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W), float and normalised, to one vector each: (N, D)."""
+
+    @abstractmethod
+    def stages(self) -> list[tuple[str, nn.Module]]:
+        """The parts in the order a picture passes them, without the head: the units of freezing and learning rates."""
+
+    def prepare(self, pictures: Tensor) -> None:
+        """Look at some training pictures (N, 3, H, W), normalised, before the first step; by default does nothing.
+
+        For layers that are fitted and not trained, such as a whitening layer. Called once, never on a resumed run.
+        """
+        del pictures
+
+    def fixed(self) -> Iterable[nn.Parameter]:
+        """Parameters that never train, whatever `freeze` is asked (those that `prepare` fits). By default none."""
+        return ()
+
+    @final
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W), float and normalised, to logits (N, classes)."""
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+
+MODELS: Registry[Callable[..., Network]] = Registry("network")
+"""Networks from scratch: functions `(classes: int, size: int, *, options) -> Network`; `size` is the picture side, px."""
+
+
+def freeze(network: Network, trainable: Literal["all", "head"] | int = "all") -> int:
+    """Choose which parameters train, by their `requires_grad`.
+
+    Args:
+        network: changed in place.
+        trainable: "all", "head" only, or the head and that many of the last stages.
+
+    Returns:
+        how many numbers train now.
+
+    Raises:
+        UsageError: another word, or more stages than there are.
+    """
+    stages = network.stages()
+    if isinstance(trainable, str):
+        if trainable not in ("all", "head"):
+            raise UsageError(f"trainable={trainable!r}: expected 'all', 'head' or a number of last stages")
+        count = len(stages) if trainable == "all" else 0
+    else:
+        count = trainable
+    if not 0 <= count <= len(stages):
+        names = ", ".join(name for name, _ in stages)
+        raise UsageError(f"trainable={count}: this network has {len(stages)} stages ({names})")
+    network.requires_grad_(False)
+    network.head.requires_grad_(True)
+    for _, stage in stages[len(stages) - count :]:
+        stage.requires_grad_(True)
+    for parameter in network.fixed():
+        parameter.requires_grad_(False)
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def set_training(network: Network) -> None:
+    """Training mode for what trains, evaluation mode for what is frozen; called before each epoch instead of `train()`.
+
+    A frozen stage must stay as the pretrained weights left it, so its batch norms keep their statistics and its
+    dropouts do nothing. A stage without parameters goes with the one before it.
+    """
+    network.train()
+    frozen = False
+    for _, stage in network.stages():
+        parameters = list(stage.parameters())
+        if parameters:
+            frozen = not any(p.requires_grad for p in parameters)
+        stage.train(not frozen)
+
+
+def small_normal_(layer: nn.Linear) -> None:
+    """A fresh head: weights near zero so that training starts from an even guess, biases zero (in place)."""
+    with torch.no_grad():
+        nn.init.normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)
