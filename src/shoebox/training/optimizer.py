@@ -1,0 +1,208 @@
+"""Optimizers and schedules by name: what moves the weights, and how far at which moment.
+
+An optimizer is built from a specification ("muon", "sgd(momentum=0.9)") and the network; a schedule is a function from
+the progress of training, 0 to 1, to a multiple of the peak learning rate, so that it holds no state.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from shoebox.base.errors import UsageError
+from shoebox.base.registry import Registry
+from shoebox.models.network import Network
+
+OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer")
+"""Functions `(network, lr: float, weight_decay: float, *, options) -> Optimizer`.
+
+Each parameter group keeps its peak rate as "peak"."""
+
+SCHEDULES: Registry[Callable[..., Callable[[float], float]]] = Registry("schedule")
+"""Functions `(*, options) -> (progress: 0 to 1) -> multiple of the peak rate`."""
+
+DEFAULT_LR = {"muon": 0.24, "adam": 1e-3, "adamw": 1e-3, "sgd": 0.05}
+
+
+class Muon(torch.optim.Optimizer):
+    """Orthogonalised momentum for filters; AdamW for everything else.
+
+    The step of a filter bank, seen as a matrix (out, in·k·k), is its momentum with all singular values brought near
+    one by a few Newton–Schulz iterations; the bank itself is kept at the norm √out. After Jordan et al., "Muon: an
+    optimizer for hidden layers in neural networks", 2024.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        super().__init__(groups, {"weight_decay": 0.0, "momentum": 0.6, "betas": (0.85, 0.95), "orthogonal": False})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Apply the gradients once."""
+        for group in self.param_groups:
+            move = self._orthogonal if group["orthogonal"] else self._adam
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    move(parameter, parameter.grad, group)
+
+    def _orthogonal(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(gradient)
+        momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
+        direction = orthogonalise(gradient.add(momentum, alpha=group["momentum"]).flatten(1))
+        parameter.mul_(math.sqrt(len(parameter)) / parameter.norm().clamp_min(1e-12))
+        parameter.add_(direction.view_as(parameter), alpha=-group["lr"])
+
+    def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        fast, slow = group["betas"]
+        state["step"] += 1
+        steps = float(state["step"])
+        mean = state["mean"].lerp_(gradient, 1 - fast)
+        square = state["square"].lerp_(gradient.square(), 1 - slow)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        scale = (square / (1 - slow**steps)).sqrt_().add_(1e-8)
+        parameter.addcdiv_(mean, scale, value=-group["lr"] / (1 - fast**steps))
+
+
+def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
+    """Bring the singular values of a matrix (m, n) near one by quintic Newton–Schulz iterations.
+
+    The coefficients maximise the slope at zero, so values end between about 0.5 and 1.5 rather than at 1, which serves
+    an optimizer as well (Jordan et al., as above). bf16 on a GPU, float32 elsewhere.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.T if tall else x).to(matrix.dtype)
+
+
+@OPTIMIZERS.register
+def muon(
+    network: Network, lr: float, weight_decay: float, *, momentum: float = 0.6, other_lr: float = 0.01
+) -> torch.optim.Optimizer:
+    """Muon for filters, AdamW at `other_lr` for biases, norms and the head."""
+    filters = [p for p in network.parameters() if p.requires_grad and p.ndim == 4]
+    others = [p for p in network.parameters() if p.requires_grad and p.ndim != 4]
+    groups = [
+        {"params": filters, "lr": lr, "momentum": momentum, "orthogonal": True},
+        {"params": others, "lr": other_lr, "weight_decay": weight_decay},
+    ]
+    return Muon([{**group, "peak": group["lr"]} for group in groups if group["params"]])
+
+
+@OPTIMIZERS.register
+def adam(
+    network: Network, lr: float, weight_decay: float, *, betas: tuple[float, float] = (0.9, 0.999), head: float = 1.0
+) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba, 2015), its weight decay added to the gradient. `head` multiplies the head's rate."""
+    groups = _groups(network, lr, weight_decay, head, decay_all=True)
+    return torch.optim.Adam(groups, lr=lr, betas=(betas[0], betas[1]))
+
+
+@OPTIMIZERS.register
+def adamw(
+    network: Network, lr: float, weight_decay: float, *, betas: tuple[float, float] = (0.9, 0.999), head: float = 1.0
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), none on biases and norms."""
+    groups = _groups(network, lr, weight_decay, head, decay_all=False)
+    return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]))
+
+
+@OPTIMIZERS.register
+def sgd(
+    network: Network, lr: float, weight_decay: float, *, momentum: float = 0.9, nesterov: bool = True, head: float = 1.0
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with (Nesterov) momentum."""
+    groups = _groups(network, lr, weight_decay, head, decay_all=True)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0)
+
+
+def build_optimizer(spec: str, network: Network, lr: float | None, weight_decay: float | None) -> torch.optim.Optimizer:
+    """The named optimizer over what trains in `network`.
+
+    Raises:
+        UsageError: unknown name or option, or nothing trains.
+    """
+    name, _ = OPTIMIZERS.check(spec)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise UsageError("nothing in this network trains: set trainable to head, all or a number of stages")
+    return cast(
+        torch.optim.Optimizer,
+        OPTIMIZERS.build(spec, network, lr or DEFAULT_LR[name], weight_decay if weight_decay is not None else 0.0),
+    )
+
+
+@SCHEDULES.register
+def constant() -> Callable[[float], float]:
+    """The peak rate throughout."""
+    return lambda progress: 1.0
+
+
+@SCHEDULES.register
+def linear(*, end: float = 0.0) -> Callable[[float], float]:
+    """From the peak straight down to `end` times it."""
+    return lambda progress: 1.0 + (end - 1.0) * progress
+
+
+@SCHEDULES.register
+def cosine(*, end: float = 0.0) -> Callable[[float], float]:
+    """Half a cosine from the peak to `end` times it."""
+    return lambda progress: end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@SCHEDULES.register
+def onecycle(*, rise: float = 0.25, start: float = 0.04) -> Callable[[float], float]:
+    """Up to the peak over `rise` of training, then down to zero, both along a cosine (Smith and Topin, 2018)."""
+
+    def rate(progress: float) -> float:
+        if progress < rise:
+            return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * progress / rise))
+        return 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
+
+    return rate
+
+
+@SCHEDULES.register
+def step(*, at: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> Callable[[float], float]:
+    """Times `factor` at each share of training in `at`."""
+    return lambda progress: factor ** sum(progress >= moment for moment in at)
+
+
+@SCHEDULES.register
+def plateau(*, factor: float = 0.1, patience: int = 5) -> Callable[[float], float]:
+    """The peak rate; `fit` multiplies it by `factor` after `patience` epochs without a better monitor."""
+    return lambda progress: 1.0
+
+
+def build_schedule(spec: str, warmup: float) -> Callable[[float], float]:
+    """The named schedule, rising from zero over the first `warmup` share of training."""
+    shape = cast(Callable[[float], float], SCHEDULES.build(spec))
+    if warmup == 0:
+        return shape
+    return lambda progress: min(1.0, progress / warmup) * shape(max(0.0, (progress - warmup) / (1 - warmup)))
+
+
+def _groups(network: Network, lr: float, weight_decay: float, head: float, *, decay_all: bool) -> list[dict[str, Any]]:
+    in_head = {id(p) for p in network.head.parameters()}
+    buckets: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            rate = lr * head if id(parameter) in in_head else lr
+            decay = weight_decay if decay_all or parameter.ndim > 1 else 0.0
+            buckets.setdefault((rate, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), parameters in buckets.items()
+    ]
