@@ -1,0 +1,203 @@
+"""Augmentations that move pixels: flips, whole-pixel translation, and everything one affine map can do.
+
+Flips and `translate` copy bytes and lose nothing. Rotation, shift, zoom and random resized crop draw a matrix per
+picture and resample once, bilinearly, with the picture mirrored past its edges; compose() merges neighbours of this
+sort into a single resampling. Pictures are square, as packs hold them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shoebox.base.errors import UsageError
+from shoebox.data.draw import AUGMENTS, Augment, Chain, Draw, interleaved, matrix, number, planes, rounded, whole
+
+
+@AUGMENTS.register
+def flip(*, p: float = 0.5) -> Augment:
+    """Mirror left–right with probability p."""
+    p = number("flip", "p", p, 0, 1)
+    return lambda pictures, targets, draw: (mirror(pictures, draw.chance(p), 2), targets)
+
+
+@AUGMENTS.register
+def flip_vertical(*, p: float = 0.5) -> Augment:
+    """Mirror top–bottom with probability p."""
+    p = number("flip_vertical", "p", p, 0, 1)
+    return lambda pictures, targets, draw: (mirror(pictures, draw.chance(p), 1), targets)
+
+
+@AUGMENTS.register
+def flip_alternating() -> Augment:
+    """Mirror every picture left–right in every other epoch; which half starts mirrored is a hash of the row.
+
+    Any two consecutive epochs then show each picture both ways, where random flips repeat a view half of the time:
+    Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024), section 3.6.
+    """
+
+    def augment(pictures: Tensor, targets: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        # Fibonacci hashing: the product's high bits depend on all of the row's bits (int64 wraps around).
+        start = (draw.rows * -7046029254386353131) >> 40
+        return mirror(pictures, ((start + draw.epoch) & 1).bool(), 2), targets
+
+    return augment
+
+
+@AUGMENTS.register
+def translate(*, pixels: int = 2) -> Augment:
+    """Move by a whole number of pixels, −pixels..pixels in both directions, mirroring at the edges (the edge itself is
+    not repeated). A picture must be larger than `pixels`.
+    """
+    reach = whole("translate", "pixels", pixels, 0, 1024)
+
+    def augment(pictures: Tensor, targets: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        if min(pictures.shape[2:]) <= reach:
+            raise UsageError(f"translate(pixels={reach}): the pictures are only {min(pictures.shape[2:])} px large")
+        return windows(pictures, draw.below(2 * reach + 1, 2), reach), targets
+
+    return augment
+
+
+@AUGMENTS.register
+def rotate(*, degrees: float = 15.0, p: float = 0.5) -> Augment:
+    """Turn about the middle by −degrees..degrees with probability p."""
+    degrees, p = number("rotate", "degrees", degrees, 0, 180), number("rotate", "p", p, 0, 1)
+
+    def link(draw: Draw) -> Tensor:
+        return rotation(torch.deg2rad(draw.uniform(-degrees, degrees)) * draw.chance(p))
+
+    return Affine((link,))
+
+
+@AUGMENTS.register
+def shift(*, fraction: float = 0.1, p: float = 0.5) -> Augment:
+    """Move by up to `fraction` of the side in both directions, between pixels too, with probability p."""
+    fraction, p = number("shift", "fraction", fraction, 0, 1), number("shift", "p", p, 0, 1)
+
+    def link(draw: Draw) -> Tensor:
+        # the map's coordinates run from -1 to 1, so a whole side is 2
+        by = draw.uniform(-2 * fraction, 2 * fraction, 2) * draw.chance(p)[:, None]
+        return matrix(3, {(0, 2): by[:, 0], (1, 2): by[:, 1]})
+
+    return Affine((link,))
+
+
+@AUGMENTS.register
+def zoom(*, low: float = 0.8, high: float = 1.25, p: float = 0.5) -> Augment:
+    """Magnify about the middle by a factor of low..high (below 1 shows more than the picture: its mirrored surround)
+    with probability p.
+    """
+    low, high = number("zoom", "low", low, 0.1, 10), number("zoom", "high", high, 0.1, 10)
+    p = number("zoom", "p", p, 0, 1)
+    if low > high:
+        raise UsageError(f"zoom(low={low:g}, high={high:g}): low must not be above high")
+
+    def link(draw: Draw) -> Tensor:
+        factor = torch.where(draw.chance(p), draw.uniform(low, high), 1.0)
+        return matrix(3, {(0, 0): 1 / factor, (1, 1): 1 / factor})
+
+    return Affine((link,))
+
+
+@AUGMENTS.register
+def random_resized_crop(*, scale_low: float = 0.35, ratio: float = 0.75, p: float = 1.0) -> Augment:
+    """Show a random rectangle of the picture, stretched to the full square, with probability p.
+
+    Args:
+        scale_low: smallest share of the picture's area; shares are uniform in scale_low..1.
+        ratio: smallest width/height; log-uniform in ratio..1/ratio. A side that would be longer than the picture is
+            cut to it.
+        p: probability.
+
+    Szegedy et al., "Going Deeper with Convolutions" (2015), where scale_low is 0.08.
+    """
+    scale_low = number("random_resized_crop", "scale_low", scale_low, 0.01, 1)
+    ratio = number("random_resized_crop", "ratio", ratio, 0.1, 1)
+    p = number("random_resized_crop", "p", p, 0, 1)
+    bound = -float(torch.tensor(ratio).log())
+
+    def link(draw: Draw) -> Tensor:
+        area, stretch = draw.uniform(scale_low, 1), draw.uniform(-bound, bound).exp()
+        sides = torch.stack([(area * stretch).sqrt(), (area / stretch).sqrt()], 1).clamp(max=1.0)
+        sides = torch.where(draw.chance(p)[:, None], sides, 1.0)
+        middle = draw.uniform(-1, 1, 2) * (1 - sides)
+        return matrix(3, {(0, 0): sides[:, 0], (1, 1): sides[:, 1], (0, 2): middle[:, 0], (1, 2): middle[:, 1]})
+
+    return Affine((link,))
+
+
+@dataclass(frozen=True)
+class Affine(Chain):
+    """Resample each picture once through the product of its links' (n,3,3) matrices.
+
+    A matrix maps a place in the result to the place it shows of the picture; (-1,-1) and (1,1) are the outer corners.
+    """
+
+    def __call__(self, pictures: Tensor, targets: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        maps = self.links[0](draw)
+        for link in self.links[1:]:
+            maps = maps @ link(draw)
+        return rounded(warp(planes(pictures), maps)), targets
+
+
+def rotation(radians: Tensor) -> Tensor:
+    """(n,) → (n,3,3)."""
+    cosine, sine = radians.cos(), radians.sin()
+    return matrix(3, {(0, 0): cosine, (0, 1): -sine, (1, 0): sine, (1, 1): cosine})
+
+
+def warp(pictures: Tensor, maps: Tensor) -> Tensor:
+    """Resample (n,3,S,S) float pictures through (n,3,3) maps, bilinear, mirrored past the edges."""
+    side = pictures.shape[-1]
+    places = (torch.arange(side, device=pictures.device) * 2 + 1) / side - 1
+    # three times as fast on a CPU as F.affine_grid, which multiplies matrices 3 wide
+    down = maps[:, None, :2, 1] * places[:, None] + maps[:, None, :2, 2]
+    across = maps[:, None, :2, 0] * places[:, None]
+    grid = down[:, :, None] + across[:, None]
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def mirror(pictures: Tensor, chosen: Tensor, axis: int) -> Tensor:
+    """Reverse `axis` (1 height, 2 width) of the chosen (n,) pictures.
+
+    Picks whole pictures out of both versions: six times as fast on a CPU as `torch.where`, which decides per byte.
+    """
+    plain = interleaved(pictures)
+    both = torch.cat([plain, plain.flip(axis)])
+    rows = torch.arange(len(plain), device=plain.device) + len(plain) * chosen
+    return both.index_select(0, rows).permute(0, 3, 1, 2)
+
+
+def windows(pictures: Tensor, corners: Tensor, reach: int) -> Tensor:
+    """From pictures extended by `reach` mirrored pixels on every side, cut the window of the original size whose upper
+    left corner is at `corners` (n,2) = (y, x).
+
+    A line of a window is one run of bytes in the extended picture, so the cut is an index_select over the overlapping
+    runs that start at every pixel: five times as fast on a CPU as indexing pixels.
+    """
+    extended = extend(interleaved(pictures), reach)
+    count, height, width, channels = extended.shape
+    side_y, side_x = height - 2 * reach, width - 2 * reach
+    runs = extended.as_strided((count * height * width - side_x + 1, side_x * channels), (channels, 1))
+    lines = torch.arange(count, device=pictures.device) * height + corners[:, 0]
+    starts = (lines[:, None] + torch.arange(side_y, device=pictures.device)) * width + corners[:, 1, None]
+    return runs.index_select(0, starts.flatten()).view(count, side_y, side_x, channels).permute(0, 3, 1, 2)
+
+
+def extend(pictures: Tensor, reach: int) -> Tensor:
+    """(n,h,w,3) → (n, h+2·reach, w+2·reach, 3), mirrored without repeating the edge: F.pad's "reflect", which knows no
+    uint8.
+    """
+    count, height, width, channels = pictures.shape
+    result = pictures.new_empty(count, height + 2 * reach, width + 2 * reach, channels)
+    if reach == 0:
+        return result.copy_(pictures)
+    middle = result[:, reach:-reach]
+    middle[:, :, reach:-reach] = pictures
+    middle[:, :, :reach] = pictures[:, :, 1 : reach + 1].flip(2)
+    middle[:, :, -reach:] = pictures[:, :, -reach - 1 : -1].flip(2)
+    result[:, :reach] = middle[:, 1 : reach + 1].flip(1)
+    result[:, -reach:] = middle[:, -reach - 1 : -1].flip(1)
+    return result
