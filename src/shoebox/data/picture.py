@@ -1,0 +1,267 @@
+"""The only code that opens a picture: any file, or the bytes of one, to upright RGB uint8, or the reason why not.
+
+How the unusual becomes 8-bit RGB:
+
+- EXIF orientation 1 to 8 is applied; EXIF that cannot be read is ignored. Colour profiles are ignored.
+- Transparency (alpha channel, palette entry, colour key) is laid over white.
+- 16-bit grey is divided by 257 (65,535 becomes 255); 16-bit colour keeps its high byte. Nothing is clipped.
+- 32-bit and float grey (TIFF): floats within 0..1 are multiplied by 255; anything else is stretched from the picture's
+  own minimum (0) to its maximum (255). Values that are not finite count as the minimum.
+- CMYK and YCCK JPEGs are read as Adobe writes them, inverted, which is also what browsers do.
+- Of an animation or a document of several pages, the first picture.
+
+What guards against hostile files: a regular file is made sure of before it is opened; the format is told by its first
+bytes, never by its name, and only the decoder of that one format is called; the number of pixels is checked before
+memory is taken for them; a file that ends early is refused, never filled up with grey. What this cannot survive is a
+defect in a decoder that crashes the whole process; decoding runs in threads because a process a picture would cost ten
+times the decoding itself.
+
+Everything here may be called from several threads: no state is changed by a call. Pillow's warnings about odd metadata
+are switched off once, on import, for Pillow's modules only: `warnings.catch_warnings` would change all threads at once.
+"""
+
+import io
+import os
+import stat
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shoebox.base.errors import ShoeboxError
+from shoebox.data.names import one_line
+from shoebox.data.preprocess import Preprocess
+from shoebox.data.signature import HEAD, sniff
+
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# Pillow's plugins by the name of their format, imported here so that no call has to load them. HEIF is pillow-heif's.
+ALLOWED = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
+
+# The most pixels that are decoded: 256 MiB of RGB, which is where Pillow begins to warn. A JPEG may hold twice as many
+# if it is asked for small, since its decoder then never makes the full picture.
+MAX_PIXELS = (1 << 28) // 3
+MAX_BYTES = 1 << 29
+# A progressive JPEG has about ten scans; each costs a pass over all pixels, so thousands of them are a trap.
+MAX_SCANS = 200
+
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_GREY = (128, 128, 128)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Unreadable(ShoeboxError):
+    """A file that is no picture, or one that cannot be decoded safely.
+
+    Attributes:
+        path: the file as the caller named it; "" for bytes.
+        reason: what is wrong with it, on one line.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{one_line(self.path) or 'the picture'}: {self.reason}"
+
+
+def decode(source: Path | bytes, *, at_least: int | None = None) -> NDArray[np.uint8]:
+    """Open one picture.
+
+    Args:
+        source: a file, or the bytes of one.
+        at_least: the result may be smaller than the picture, as long as both its sides keep this many pixels: a JPEG
+            is then decoded at 1/2, 1/4 or 1/8 of its size, which is several times faster.
+
+    Returns:
+        (height, width, 3) uint8, upright RGB.
+
+    Raises:
+        Unreadable: it is not a picture, or is damaged, too large, or of a format that is not opened.
+    """
+    return np.array(_open(source, at_least))
+
+
+def load(source: Path | bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Open one picture and bring it to the stored size, with antialiasing.
+
+    Args:
+        source: a file, or the bytes of one.
+        preprocess: its `store`, `fit` and `interpolation` are used.
+
+    Returns:
+        (store, store, 3) uint8, upright RGB.
+
+    Raises:
+        Unreadable: as for `decode`.
+    """
+    side = preprocess.store
+    image = _open(source, side)
+    width, height = image.size
+    box = (0.0, 0.0, float(width), float(height))
+    target = (side, side)
+    if preprocess.fit == "crop":
+        edge = min(width, height)
+        left, top = (width - edge) / 2, (height - edge) / 2
+        box = (left, top, left + edge, top + edge)
+    elif preprocess.fit == "pad":
+        target = (
+            max(1, round(side * width / max(width, height))),
+            max(1, round(side * height / max(width, height))),
+        )
+    if box != (0, 0, *target):
+        image = image.resize(target, _FILTERS[preprocess.interpolation], box=box)
+    if target != (side, side):
+        canvas = Image.new("RGB", (side, side), _GREY)
+        canvas.paste(image, ((side - target[0]) // 2, (side - target[1]) // 2))
+        image = canvas
+    return np.array(image)
+
+
+def _open(source: Path | bytes, at_least: int | None) -> Image.Image:
+    """The picture as an upright Pillow image of mode RGB. Whatever fails is an `Unreadable`."""
+    path = "" if isinstance(source, bytes) else os.fspath(source)
+    try:
+        return _decode(source if isinstance(source, bytes) else _read(source), at_least)
+    except _Refused as e:
+        raise Unreadable(path, str(e)) from None
+    except Exception as e:
+        # Decoders meet hostile bytes with errors of any kind; each is a fact about this one file.
+        detail = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)
+        raise Unreadable(path, one_line(f"{detail or type(e).__name__}"[:200])) from e
+
+
+class _Refused(Exception):
+    """A reason, found before or after the decoder's work, for not taking a picture."""
+
+
+def _read(path: Path) -> bytes:
+    """All bytes of a regular file; never blocks on a FIFO, socket or device."""
+    status = path.stat()  # a device may act on being opened, so this comes first
+    if not stat.S_ISREG(status.st_mode):
+        raise _Refused("not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise _Refused(f"{status.st_size >> 20:,} MiB: more than the {MAX_BYTES >> 20} MiB that are read")
+    # Should a FIFO have taken its place meanwhile, O_NONBLOCK opens it without waiting and reading ends at once.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        data = os.read(handle, status.st_size)
+        while len(data) < status.st_size and (more := os.read(handle, status.st_size - len(data))):
+            data += more
+    finally:
+        os.close(handle)
+    return data
+
+
+def _decode(data: bytes, at_least: int | None) -> Image.Image:
+    if not data:
+        raise _Refused("the file is empty")
+    format, kind = sniff(data[:HEAD])
+    if format not in ALLOWED:
+        raise _Refused(f"not a picture Shoebox opens: it holds {kind}")
+    if format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+        raise _Refused(f"a JPEG of more than {MAX_SCANS} scans")
+    image = _open_heif(data) if format == "HEIF" else Image.open(io.BytesIO(data), formats=(format,))
+    if at_least and format == "JPEG" and min(image.size) >= 2 * at_least and _pixels(image) <= 2 * MAX_PIXELS:
+        image.draft("RGB", (at_least, at_least))
+    if _pixels(image) > MAX_PIXELS:
+        raise _Refused(f"{image.width} × {image.height} pixels: more than the {MAX_PIXELS:,} that are decoded")
+    image.load()
+    turn = None if format == "TIFF" else _UPRIGHT.get(_orientation(image))  # Pillow turns a TIFF itself
+    image = _to_rgb(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _pixels(image: Image.Image) -> int:
+    return image.width * image.height
+
+
+def _open_heif(data: bytes) -> Image.Image:
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise _Refused(
+            "a HEIC picture, which needs the library pillow-heif: pip install 'shoebox-classifier[heif]'"
+        ) from None
+    image: Image.Image = HeifImageFile(io.BytesIO(data))
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation (1 to 8), 1 where there is none or the EXIF data make no sense.
+
+    Read here and not by Pillow, whose reader goes through all tags and stumbles over any that is malformed.
+    Source: EXIF 2.32, 4.6.4; a TIFF directory of 12-byte entries.
+    """
+    exif = image.info.get("exif")
+    if not exif:
+        return 1
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, values = struct.unpack_from(order + "HHI", tiff, entry)
+            if tag == 0x0112:
+                wide = {3: "H", 4: "I"}[kind] if values == 1 else "H"
+                (orientation,) = struct.unpack_from(order + wide, tiff, entry + 8)
+                return int(orientation)
+    except (struct.error, KeyError):
+        return 1
+    return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode of Pillow's to RGB, by the rules at the top of this file."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        return _grey((np.asarray(image).astype(np.uint32) + 128) // 257)
+    if image.mode in ("I", "F"):
+        return _grey(_stretched(np.asarray(image), sixteen_bit=image.format in ("PNG", "PPM")))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGB", layer.size, "white")
+        canvas.paste(layer, mask=layer.getchannel("A"))
+        return canvas
+    return image.convert("RGB")
+
+
+def _grey(values: NDArray[np.generic]) -> Image.Image:
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+
+
+def _stretched(values: NDArray[np.generic], *, sixteen_bit: bool) -> NDArray[np.float64]:
+    """32-bit or float grey to 0..255. `sixteen_bit`: integers that Pillow widened from 16 bits."""
+    numbers = values.astype(np.float64)
+    finite = np.isfinite(numbers)
+    if not finite.any():
+        raise _Refused("a picture of floating-point numbers without a finite one")
+    low, high = float(numbers[finite].min()), float(numbers[finite].max())
+    numbers = np.where(finite, numbers, low)
+    if sixteen_bit:
+        low, high = 0.0, 65535.0
+    elif values.dtype.kind == "f" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    return np.rint((numbers - low) * (255 / (high - low if high > low else 1)))
