@@ -1,1 +1,33 @@
-"""Networks: from scratch (`MODELS`) and pretrained; from normalised float pictures to logits. Knows nothing of files of pictures."""
+"""Networks, from normalised float pictures to logits: from scratch (`MODELS`) and pretrained.
+
+Importing this package registers every network of its own; timm and torchvision are imported when one is built.
+"""
+
+from shoebox.models import alexnet, resnet, simple, speednet, vgg
+from shoebox.models.architectures import find_architecture
+from shoebox.models.network import MODELS, Network, freeze, set_training
+from shoebox.models.pretrained import Preferred, Pretrained, build_model, build_pretrained, expected_input
+from shoebox.models.summary import LayerRow, describe_models
+from shoebox.models.weights import guess_architecture, load_weights
+
+__all__ = [
+    "MODELS",
+    "LayerRow",
+    "Network",
+    "Preferred",
+    "Pretrained",
+    "alexnet",
+    "build_model",
+    "build_pretrained",
+    "describe_models",
+    "expected_input",
+    "find_architecture",
+    "freeze",
+    "guess_architecture",
+    "load_weights",
+    "resnet",
+    "set_training",
+    "simple",
+    "speednet",
+    "vgg",
+]

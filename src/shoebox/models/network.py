@@ -2,13 +2,13 @@
 
 In: pictures as normalised float batches (N, 3, H, W), channels-last or not. Out: logits (N, classes).
 
-A network from scratch is one function, registered in `MODELS` and called as `MODELS.build("vgg(blocks=3)", classes, size)`.
+A network from scratch is one function, registered in `MODELS`: `MODELS.build("vgg(blocks=3)", classes, size)`.
 `shoebox.models.build_model` also knows the pretrained architectures of timm, torchvision and Hugging Face.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Literal, final
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,15 +46,14 @@ class Network(nn.Module, ABC):
         """Parameters that never train, whatever `freeze` is asked (those that `prepare` fits). By default none."""
         return ()
 
-    @final
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W), float and normalised, to logits (N, classes)."""
+        """Pictures (N, 3, H, W), float and normalised, to logits (N, classes); no subclass changes it."""
         logits: Tensor = self.head(self.features(x))
         return logits
 
 
 MODELS: Registry[Callable[..., Network]] = Registry("network")
-"""Networks from scratch: functions `(classes: int, size: int, *, options) -> Network`; `size` is the picture side, px."""
+"""Networks from scratch: functions `(classes: int, size: int, *, options) -> Network`; `size` is the side, px."""
 
 
 def freeze(network: Network, trainable: Literal["all", "head"] | int = "all") -> int:
