@@ -30,7 +30,7 @@ class Recipe(BaseModel):
     about: str = Field("", description="what this recipe is for, its command, the time it takes and what it reached")
 
     # Network
-    model: str = Field("speednet", description="a network and its options, e.g. vgg(blocks=3, dropout=0.2)")
+    model: str | None = Field(None, description="a network and its options, e.g. vgg(blocks=3, dropout=0.2)")
     weights: str | None = Field(None, description="a .safetensors file to start from")
     pretrained: bool = Field(False, description="fetch the published weights of a timm, torchvision or hf model")
     trainable: Literal["all", "head"] | int = Field("all", description="all, head, or how many last stages to train")

@@ -101,7 +101,9 @@ class SpeedNet(Network):
         self.whiten.fit(pictures)
 
     def fixed(self) -> Iterable[nn.Parameter]:
-        return [p for name, p in self.named_parameters() if name == "whiten.weight" or "norm" in name and "weight" in name]
+        return [
+            p for name, p in self.named_parameters() if name == "whiten.weight" or "norm" in name and "weight" in name
+        ]
 
 
 @MODELS.register

@@ -33,7 +33,6 @@ class TrainState:
         rate: multiplies the schedule; a plateau or a roll-back lowers it.
         rollbacks: how often a loss that was not finite sent the run back.
         history: one row an epoch.
-        finished: nothing is left to train.
     """
 
     epoch: int = 0
@@ -46,7 +45,6 @@ class TrainState:
     rate: float = 1.0
     rollbacks: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    finished: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The ground every room stands on: knows nothing of pictures or networks."""

@@ -1,0 +1,46 @@
+"""The command line: one verb a job. Each parses, calls one public function, prints.
+
+Results go to stdout (with --json, one object and nothing else), everything else to stderr. Exit codes: 0 done,
+1 failed, 2 wrong use, 128 + n stopped by signal n. Nothing heavy is imported before a verb needs it.
+"""
+
+import sys
+
+import typer
+
+from shoebox.base.errors import ShoeboxError
+from shoebox.cli import learn, use
+from shoebox.cli.output import complain
+
+app = typer.Typer(
+    name="shoebox",
+    help="A shoebox of pictures in, a classifier out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for verb in (learn.demo, learn.data, learn.models, learn.train, use.evaluate, use.predict, learn.cache):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code; a person's mistake is one line, never a traceback."""
+    import click
+
+    try:
+        code = app(standalone_mode=False)
+    except ShoeboxError as e:
+        code = complain(e, e.exit_code)
+    except click.ClickException as e:
+        code = complain(e.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        code = complain("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except (OSError, MemoryError) as e:
+        code = complain(e or "out of memory", 1)
+    sys.exit(code if isinstance(code, int) else 0)

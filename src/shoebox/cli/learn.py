@@ -1,0 +1,128 @@
+"""Verbs that make a classifier, and what they need: demo, data, models, train, cache."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shoebox.base.progress import progress_for
+from shoebox.cli.options import Cache, Data, Device, Hush, Import, Json, import_own, settings_of
+from shoebox.cli.output import emit, table
+
+
+def demo(
+    run: Annotated[Path | None, typer.Option(help="Folder to make; by default runs/digits.")] = None,
+    json_: Json = False,
+    quiet: Hush = False,
+    device: Device = "auto",
+) -> None:
+    """Train on 1,797 real handwritten digits, score the classifier and use it. Needs no network and a minute."""
+    from shoebox.demo import demo as perform
+
+    result = perform(run, device=device, progress=progress_for(quiet=quiet))
+    emit(
+        result,
+        json_,
+        f"\ntest accuracy {result['test']['accuracy']:.4f}; figures and tables are in {result['results']}",
+    )
+
+
+def data(
+    source: Data,
+    cache: Cache = None,
+    json_: Json = False,
+    quiet: Hush = False,
+) -> None:
+    """Show what is in a data set: classes, parts, what would be skipped.
+
+    Example: shoebox data pictures/
+    """
+    from shoebox.data.sources import open_source
+
+    index = open_source(source, cache=cache, progress=progress_for(quiet=quiet))
+    counts = index.counts()
+    skipped = [{"path": s.path, "reason": s.reason} for s in index.skipped]
+    facts = {"root": str(index.root), "pictures": len(index), "counts": counts.to_dict("index")}
+    notes = [f"note: {warning}" for warning in index.warnings] + [f"skipped {s}" for s in index.skipped]
+    text = [counts.to_string(), f"{len(index):,} pictures, {len(skipped)} skipped, {index.ignored} ignored"]
+    emit(
+        {**facts, "warnings": index.warnings, "skipped": skipped, "ignored": index.ignored},
+        json_,
+        "\n".join(text + notes),
+    )
+
+
+def models(
+    size: Annotated[int, typer.Option(help="Side of the pictures the cost is counted for, px.")] = 32,
+    classes: Annotated[int, typer.Option(help="How many classes.")] = 10,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="List pretrained backbones instead.")] = False,
+    import_: Import = None,
+    json_: Json = False,
+) -> None:
+    """List the networks with their parameters and forward cost.
+
+    Example: shoebox models --size 64
+    """
+    from shoebox.models.summary import describe_models, describe_pretrained
+
+    import_own(import_)
+    rows = describe_pretrained() if pretrained else describe_models(classes=classes, size=size)
+    emit({"models": rows}, json_, table(rows))
+
+
+def train(
+    source: Data,
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="A shipped recipe or a YAML file.")] = "fast",
+    run: Annotated[Path | None, typer.Option(help="Folder to make; by default runs/<data>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run.")] = False,
+    minutes: Annotated[float | None, typer.Option(help="Time for everything, start to end.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
+    model: Annotated[str | None, typer.Option(help="A network, e.g. 'vgg(blocks=3)'; see shoebox models.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A .safetensors file to start from.")] = None,
+    monitor: Annotated[str | None, typer.Option(help="What chooses the best epoch, e.g. accuracy.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random draw.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any other setting of the recipe, key=value.")] = None,
+    import_: Import = None,
+    show_augment: Annotated[
+        bool, typer.Option("--show-augment", help="Draw the augmentations, train nothing.")
+    ] = False,
+    cache: Cache = None,
+    device: Device = "auto",
+    json_: Json = False,
+    quiet: Hush = False,
+) -> None:
+    """Train a classifier on pictures, score it, draw its figures.
+
+    Example: shoebox train pictures/ --minutes 10
+    """
+    from shoebox.training import train as public
+
+    import_own(import_)
+    given = {"minutes": minutes, "epochs": epochs, "model": model, "monitor": monitor, "seed": seed}
+    settings = settings_of(set_, weights=None if weights is None else str(weights), **given)
+    common = {"run": run, "cache": cache, "progress": progress_for(quiet=quiet), **settings}
+    if show_augment:
+        figure = public.show_augment(source, recipe, **common)
+        return emit({"figure": str(figure)}, json_, str(figure))
+    result = public.train(source, recipe, resume=resume, device=device, started=process_start(), **common).result
+    return emit(result, json_, public.summary(result))
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete what is listed.")] = False,
+    cache: Cache = None,
+    json_: Json = False,
+) -> None:
+    """List the packs of decoded pictures, or clear them. Your pictures are not in there."""
+    from shoebox.data import pack
+
+    entries = pack.clear(cache) if clear else pack.caches(cache)
+    emit({"cleared" if clear else "packs": entries}, json_, table(entries) or "the cache is empty")
+
+
+def process_start() -> float:
+    """When this process began, on `time.monotonic`: a time budget counts from there."""
+    from shoebox.base.runtime import process_age
+
+    return time.monotonic() - process_age()

@@ -1,0 +1,39 @@
+"""How results are printed: one JSON object, or text for people."""
+
+import json
+import math
+import sys
+from typing import Any
+
+from shoebox.base.progress import printable
+
+
+def complain(error: object, code: int) -> int:
+    """Print an error on one line."""
+    print(f"error: {printable(str(error))}", file=sys.stderr)
+    return code
+
+
+def emit(result: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print a result: as one JSON object, or as the text made for people."""
+    print(json.dumps(finite(result), ensure_ascii=True, default=str) if as_json else printable(text), flush=True)
+
+
+def finite(value: Any) -> Any:
+    """`value` with numbers that JSON cannot write (nan, inf) as null."""
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows of equal keys as aligned columns."""
+    if not rows:
+        return ""
+    cells = [list(rows[0]), *([str(v) if v is not None else "" for v in row.values()] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )

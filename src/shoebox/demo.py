@@ -1,0 +1,32 @@
+"""The demonstration: the main job on scikit-learn's 1,797 real handwritten digits, which need no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shoebox.base.progress import QUIET, Progress
+from shoebox.data.sources import open_source
+from shoebox.training.train import train
+
+
+def demo(run: Path | None = None, *, device: str = "auto", progress: Progress = QUIET) -> dict[str, Any]:
+    """Train on the digits, score on the test part, predict a few pictures of it.
+
+    Returns:
+        what `train` gives, with `results` (the folder of figures) and `predictions` (path, true, label, confidence).
+    """
+    done = train(open_source("digits", progress=progress), "demo", run=run, device=device, progress=progress)
+    assert done.evaluation is not None
+    index = open_source("digits")
+    files = [index.root / path for path in done.evaluation.paths[:5]]
+    table = done.classifier.predict(files, top=1)
+    progress.say("\nfive pictures of the test part, which it never saw in training:")
+    predictions = []
+    for row, label in zip(table.itertuples(), np.asarray(done.evaluation.labels[:5]), strict=True):
+        true = done.classifier.classes[label]
+        progress.say(f"  {Path(row.path).name}: a {row.label} ({row.confidence:.0%} sure); it is a {true}")
+        predictions.append({"path": row.path, "true": true, "label": row.label, "confidence": row.confidence})
+    return {**done.result, "results": str(done.folder / "results"), "predictions": predictions}

@@ -1,0 +1,53 @@
+"""Pipeline: everything between stored pixels and logits, as layers of one module.
+
+Resizing, normalising and calibration travel with the weights, so that training, prediction and an exported model cannot
+prepare a picture differently.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shoebox.data.preprocess import Preprocess
+from shoebox.models import Network
+
+
+class Pipeline(nn.Module):
+    """From stored pixels to logits: everything between the pack and the answer, as layers.
+
+    In: uint8 (N, 3, store, store), or any side while training. Out: float32 logits (N, classes), divided by the
+    temperature that calibrates them.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    temperature: Tensor
+
+    def __init__(self, network: Network, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.network = network
+        self.size = preprocess.size
+        std = torch.tensor(preprocess.std) * 255
+        self.register_buffer("scale", (1 / std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (-torch.tensor(preprocess.mean) * 255 / std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def inputs(self, pictures: Tensor, size: int | None = None) -> Tensor:
+        """Stored pixels to what the network sees: resized to `size` px with antialiasing, normalised, channels-last."""
+        side = size or self.size
+        x = pictures.float()
+        if pictures.shape[-1] != side or pictures.shape[-2] != side:
+            x = F.interpolate(x, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        return torch.addcmul(self.shift, x, self.scale).contiguous(memory_format=torch.channels_last)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Stored pixels to the vectors (N, D) that the head sees."""
+        return self.network.features(self.inputs(pictures))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Vectors (N, D) to calibrated float32 logits (N, classes)."""
+        answer: Tensor = self.network.head(features).float() / self.temperature
+        return answer
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.logits(self.features(pictures))

@@ -1,0 +1,47 @@
+"""How far training is, from 0 to 1: counted in updates, or in the minutes a person gave.
+
+The schedule follows this number, so that the learning rate ends at zero either after the last update or when the time
+is up, however fast the machine turned out to be.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where training is between its start (0) and its end (1 or more)."""
+
+    def progress(self, updates: int) -> float:
+        """The share of training that is done after so many updates."""
+
+
+@dataclass(frozen=True)
+class UpdateClock:
+    """Training ends after `total` updates."""
+
+    total: int
+
+    def progress(self, updates: int) -> float:
+        """Updates done over updates planned."""
+        return updates / self.total
+
+
+@dataclass(frozen=True)
+class TimeClock:
+    """Training ends at a moment.
+
+    Attributes:
+        start: when this process began to train, on `time.monotonic`.
+        end: when it must be over.
+        used: seconds that earlier processes of the same run have trained.
+    """
+
+    start: float
+    end: float
+    used: float = 0.0
+
+    def progress(self, updates: int) -> float:
+        """Time used over time given."""
+        given = self.used + max(self.end - self.start, 1e-9)
+        return (self.used + time.monotonic() - self.start) / given

@@ -1,0 +1,205 @@
+"""The loop: epochs of steps, a validation after each. A generator that `fit` drains.
+
+In: a `Session`, which holds everything a step needs. Out: one `Epoch` at a time, after the weights have moved.
+"""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from shoebox.base.errors import ShoeboxError
+from shoebox.base.recipe import MONITORS, Recipe
+from shoebox.base.runtime import derive_seed
+from shoebox.data.batches import Batch, batches, order
+from shoebox.data.draw import Draw
+from shoebox.evaluation.metrics import measure
+from shoebox.models.network import set_training
+from shoebox.training.optimizer import SCHEDULES
+from shoebox.training.session import Session
+from shoebox.training.state import TrainState
+
+SEEN_BYTES = 200_000_000
+"""Logits of an epoch's training pictures are kept for its figures up to this size; then the first stand for all."""
+
+
+class Diverged(Exception):
+    """The loss is no longer a finite number."""
+
+
+class Stopped(ShoeboxError):
+    """A person or the system asked the run to stop; its state has been saved."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+def epochs(session: Session) -> Iterator[dict[str, float]]:
+    """Train epoch after epoch until the clock or the plan ends, giving each epoch's figures.
+
+    Raises:
+        Diverged: the loss is not finite; the weights are then of no use.
+        Stopped: a signal came; the state stands between two steps.
+    """
+    state, recipe = session.state, session.recipe
+    while not state.history or not over(session):
+        start = time.monotonic()
+        trained = train_epoch(session)
+        seconds = time.monotonic() - start
+        row: dict[str, float] = {"epoch": state.epoch + 1}
+        row |= {f"train_{name}": value for name, value in trained.items()}
+        if len(session.rows["val"]):
+            row |= {f"val_{name}": value for name, value in validate(session).items()}
+        state.epoch, state.step = state.epoch + 1, 0
+        state.elapsed += time.monotonic() - start
+        pictures = session.steps * session.batch_size
+        row |= {"lr": rates(session)[0], "seconds": seconds, "pictures_per_second": pictures / seconds}
+        judge(row, state, recipe)
+        state.history.append(row)
+        yield row
+
+
+def train_epoch(session: Session) -> dict[str, float]:
+    """The steps of one epoch (from `state.step` on), and the figures of the pictures as training saw them."""
+    state, parts, pipeline = session.state, session.parts, session.pipeline
+    set_training(pipeline.network)
+    rows, device = session.rows["train"], session.runtime.device
+    drawn = order(len(rows), seed=session.recipe.seed, epoch=state.epoch, weights=session.weights)
+    stream = batches(
+        session.packed, rows[drawn], batch_size=session.batch_size, device=device, drop_last=True, start=state.step
+    )
+    label = f"epoch {state.epoch + 1}"
+    for batch in session.progress.track(stream, session.steps - state.step, label):
+        update(session, batch)
+        state.step, state.updates = state.step + 1, state.updates + 1
+        if session.stop and settled(session, state.step):
+            raise Stopped(session.stop[0], "stopped")
+        if session.clock.progress(state.updates) >= 1:
+            break
+    figures = measure(torch.cat(parts.seen["labels"]).numpy(), torch.cat(parts.seen["logits"]).numpy())
+    parts.seen.clear()
+    if not np.isfinite(figures["loss"]):
+        raise Diverged
+    return figures
+
+
+def update(session: Session, batch: Batch) -> None:
+    """One step: augment, forward, backward, move."""
+    recipe, state, parts = session.recipe, session.state, session.parts
+    seed = derive_seed(recipe.seed, state.epoch, state.step)
+    # Both generators: the augmentations draw from their own, dropout from torch's global one.
+    torch.manual_seed(seed)
+    generator = torch.Generator(session.runtime.device).manual_seed(seed)
+    classes = len(session.packed.index.classes)
+    rows = torch.from_numpy(batch.rows).to(batch.labels.device)
+    targets = F.one_hot(batch.labels, classes).float()
+    pictures, targets = session.augment(batch.pictures, targets, Draw(generator, state.epoch, rows))
+    inputs = session.pipeline.inputs(pictures)
+    with session.runtime.autocast():
+        logits = session.pipeline.network(inputs).float()
+    loss = F.cross_entropy(logits, targets, session.class_weights, label_smoothing=recipe.label_smoothing)
+    (loss / recipe.accumulate).backward()
+    keep_seen(parts.seen, logits, batch.labels)
+    if not settled(session, state.step + 1):
+        return
+    if recipe.clip:
+        torch.nn.utils.clip_grad_norm_(session.pipeline.network.parameters(), recipe.clip)
+    for group, rate in zip(parts.optimizer.param_groups, rates(session), strict=True):
+        group["lr"] = rate
+    parts.optimizer.step()
+    parts.optimizer.zero_grad(set_to_none=True)
+    if isinstance(parts.average, torch.optim.swa_utils.AveragedModel):
+        parts.average.update_parameters(session.pipeline.network)
+
+
+@torch.no_grad()
+def validate(session: Session) -> dict[str, float]:
+    """The figures on the validation part, of the averaged weights where there are any."""
+    network = session.parts.average or session.pipeline.network
+    network.eval()
+    logits, labels = [], []
+    size = max(session.batch_size, 256)
+    for batch in batches(session.packed, session.rows["val"], batch_size=size, device=session.runtime.device):
+        with session.runtime.autocast():
+            logits.append(network(session.pipeline.inputs(batch.pictures)).float())
+        labels.append(batch.labels)
+    return measure(torch.cat(labels).cpu().numpy(), torch.cat(logits).cpu().numpy())
+
+
+def rates(session: Session) -> list[float]:
+    """The learning rate of each parameter group at this moment."""
+    share = min(1.0, session.clock.progress(session.state.updates)) if session.state.updates else 0.0
+    scale = session.state.rate * session.schedule(share)
+    return [group["peak"] * scale for group in session.parts.optimizer.param_groups]
+
+
+def judge(row: dict[str, float], state: TrainState, recipe: Recipe) -> None:
+    """Note whether this epoch is the best so far, and lower the rate on a plateau."""
+    value = row.get(f"val_{recipe.monitor}", row[f"train_{recipe.monitor}"])
+    sign = MONITORS[recipe.monitor]
+    chosen = f"val_{recipe.monitor}" in row and state.best_value is not None and np.isfinite(state.best_value)
+    if not chosen or sign * value > sign * (state.best_value or 0.0):
+        state.best_epoch, state.best_value, state.stale = state.epoch, value, 0
+        return
+    state.stale += 1
+    name, options = SCHEDULES.check(recipe.schedule)
+    if name == "plateau":
+        settings: dict[str, Any] = {**SCHEDULES.options(name), **options}
+        if state.stale % settings["patience"] == 0:
+            state.rate *= settings["factor"]
+
+
+def over(session: Session) -> bool:
+    """Whether training has ended: the plan is done, the time is up, enough is reached, or patience has run out."""
+    state, recipe = session.state, session.recipe
+    reached = (
+        recipe.accuracy is not None
+        and bool(state.history)
+        and state.history[-1].get("val_accuracy", 0.0) >= recipe.accuracy
+    )
+    impatient = recipe.patience is not None and state.stale >= recipe.patience
+    return reached or impatient or session.clock.progress(state.updates) >= 1
+
+
+def settled(session: Session, step: int) -> bool:
+    """Whether after `step` batches of an epoch no gradient is waiting for an update."""
+    return step % session.recipe.accumulate == 0 or step == session.steps
+
+
+def keep_seen(seen: dict[str, list[Tensor]], logits: Tensor, labels: Tensor) -> None:
+    """Keep a step's logits and labels for the epoch's figures, within `SEEN_BYTES`."""
+    kept = seen.setdefault("logits", [])
+    if not kept or sum(map(len, kept)) * logits.shape[1] * 4 < SEEN_BYTES:
+        kept.append(logits.detach().cpu())
+        seen.setdefault("labels", []).append(labels.cpu())
+
+
+@contextlib.contextmanager
+def listening(stop: list[int]) -> Iterator[None]:
+    """Within the block, SIGINT and SIGTERM are noted in `stop` instead of ending the process.
+
+    Outside the main thread Python cannot listen; the block then changes nothing.
+    """
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.append(number)
+
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,162 @@
+"""Session: all that a step of training needs, put together once.
+
+In: a plan, the pack, the runtime. Out: network, optimizer, schedule, augmentation and state, fresh or as a stopped run
+left them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shoebox.base.errors import ShoeboxError, UsageError
+from shoebox.base.progress import Progress
+from shoebox.base.recipe import Recipe
+from shoebox.base.registry import parse_spec
+from shoebox.base.runtime import Runtime, derive_seed
+from shoebox.pipeline import Pipeline
+from shoebox.data.augment import compose
+from shoebox.data.draw import Draw
+from shoebox.data.pack import Pack, Stream
+from shoebox.models import MODELS, Pretrained, build_model, build_pretrained, find_architecture, load_weights
+from shoebox.models.network import Network, freeze
+from shoebox.training.clock import Clock, UpdateClock
+from shoebox.training.optimizer import build_optimizer, build_schedule
+from shoebox.training.planner import Plan
+from shoebox.training.state import Parts, TrainState, checkpoints, load_checkpoint
+
+
+@dataclass
+class Session:
+    """What a step needs.
+
+    Attributes:
+        network: what trains; the same object as in `pipeline` and `parts`.
+        rows: by part ("train", "val"), the rows of the pack.
+        sampling: weight of each training row for balanced sampling; None: every picture once an epoch.
+        class_weights: (K,) of the loss, or None.
+        schedule: from progress to a multiple of the peak learning rate.
+        stop: numbers of the signals that asked the run to stop.
+    """
+
+    recipe: Recipe
+    runtime: Runtime
+    network: Network
+    pipeline: Pipeline
+    packed: Pack | Stream
+    rows: dict[str, np.ndarray]
+    sampling: np.ndarray | None
+    class_weights: Tensor | None
+    augment: Callable[[Tensor, Tensor, Draw], tuple[Tensor, Tensor]]
+    schedule: Callable[[float], float]
+    clock: Clock
+    parts: Parts
+    state: TrainState
+    progress: Progress
+    stop: list[int] = field(default_factory=list)
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures a step: the recipe's, or the whole training part where that is smaller."""
+        return min(self.recipe.batch_size or 1, len(self.rows["train"]))
+
+    @property
+    def steps(self) -> int:
+        """Batches in a whole epoch; a last batch that is not full is left out."""
+        return len(self.rows["train"]) // self.batch_size
+
+
+def open_session(plan: Plan, runtime: Runtime, packed: Pack | Stream, store: Path, progress: Progress) -> Session:
+    """Build everything, and continue from the newest readable checkpoint in `store` if there is one."""
+    recipe, index = plan.recipe, packed.index
+    rows = {part: np.flatnonzero(index.part == part) for part in ("train", "val")}
+    torch.manual_seed(derive_seed(recipe.seed, "weights"))
+    classes = len(index.classes)
+    network = build_network(recipe, classes, plan.preprocess.size, progress)
+    trains = freeze(network, recipe.trainable)
+    pipeline = Pipeline(network, plan.preprocess).to(runtime.device, memory_format=torch.channels_last)
+    optimizer = build_optimizer(recipe.optimizer or "adamw", network, recipe.lr, recipe.weight_decay)
+    swa = torch.optim.swa_utils
+    average = swa.AveragedModel(network, multi_avg_fn=swa.get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None
+    parts = Parts(network, optimizer, average, {})
+    state = resume(store, parts, progress)
+    if state is None:
+        state = TrainState()
+        draw = np.random.default_rng(derive_seed(recipe.seed, "prepare")).permutation(rows["train"])[:5000]
+        pictures = torch.from_numpy(packed.gather(np.sort(draw))).permute(0, 3, 1, 2).to(runtime.device)
+        with torch.no_grad():
+            network.prepare(pipeline.inputs(pictures))
+    labels = index.labels[rows["train"]]
+    even = even_weights(labels, classes)
+    session = Session(
+        recipe=recipe,
+        runtime=runtime,
+        network=network,
+        pipeline=pipeline,
+        packed=packed,
+        rows=rows,
+        sampling=even[labels] if recipe.sampling == "balanced" else None,
+        class_weights=torch.from_numpy(even).float().to(runtime.device) if recipe.class_weights == "balanced" else None,
+        augment=compose(recipe.augment or ()),
+        schedule=build_schedule(recipe.schedule, recipe.warmup),
+        clock=UpdateClock(1),
+        parts=parts,
+        state=state,
+        progress=progress,
+    )
+    session.clock = UpdateClock((recipe.epochs or 1) * session.steps)
+    progress.say(
+        f"{recipe.model}: {sum(p.numel() for p in network.parameters()):,} parameters, {trains:,} of them training, "
+        f"{plan.preprocess.size} px, {session.batch_size} pictures a step, on {runtime.reason}"
+    )
+    return session
+
+
+def build_network(recipe: Recipe, classes: int, size: int, progress: Progress) -> Network:
+    """The recipe's network: with published or given weights where the recipe asks for them, else fresh."""
+    model, weights = recipe.model or "speednet", Path(recipe.weights) if recipe.weights else None
+    name = parse_spec(model)[0]
+    found = None if name in MODELS else find_architecture(name)
+    if found and (weights or recipe.pretrained):
+        network = build_pretrained(*found, classes, weights=weights, size=size)
+        progress.say(f"weights: {network.origin}" if isinstance(network, Pretrained) else "")
+        return network
+    if recipe.pretrained:
+        raise UsageError(f"{model} has no published weights: name a network of timm:, torchvision: or hf:")
+    network = build_model(model, classes=classes, size=size)
+    if weights:
+        progress.say(f"weights: {load_weights(network, weights)}")
+    return network
+
+
+def resume(store: Path, parts: Parts, progress: Progress) -> TrainState | None:
+    """Read the newest checkpoint that is whole into `parts`; None where there is none at all.
+
+    Raises:
+        ShoeboxError: there are checkpoints and not one can be read.
+    """
+    found = checkpoints(store)
+    for path in reversed(found):
+        try:
+            state = load_checkpoint(path, parts)
+        except ShoeboxError as e:
+            progress.say(f"{e}; trying the one before it")
+            continue
+        progress.say(f"continuing after {state.epoch} epochs and {state.step} steps")
+        return state
+    if found:
+        raise ShoeboxError(f"none of the {len(found)} checkpoints in {store} can be read: start anew in another folder")
+    return None
+
+
+def even_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Weights (K,) that make every class count the same, 1 on average over the pictures; 0 for an empty class."""
+    counts = np.bincount(labels, minlength=classes)
+    present = counts > 0
+    weights: np.ndarray = np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
+    return weights

@@ -1,0 +1,191 @@
+"""train: the main job, end to end. Pictures in; a classifier, its scores and its figures out.
+
+In: anything `open_source` understands, and a recipe. Out: a `Run`, and the folder it lives in.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shoebox.base.errors import UsageError
+from shoebox.base.files import atomic_write
+from shoebox.base.progress import QUIET, Progress, duration
+from shoebox.base.recipe import Recipe
+from shoebox.classifier import Classifier
+from shoebox.data.index import ImageIndex
+from shoebox.data.pack import pack
+from shoebox.data.sources import open_source
+from shoebox.data.split import split
+from shoebox.evaluation.evaluation import Evaluation
+from shoebox.evaluation.figures import write_figures
+from shoebox.evaluation.results import augmentation_grid, evenly, write_results
+from shoebox.training.fit import fit
+from shoebox.training.planner import plan
+from shoebox.training.session import Session
+
+RESULTS_SECONDS = 9.0
+"""Time set aside for saving, metrics and figures; they took 5 to 7 s on two cores for 10,000 pictures."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes:
+        folder: the saved classifier, with the run's record and its results beside it.
+        classifier: ready to predict.
+        result: run, model, epochs, best_epoch, seconds, val, test (figures by name, or None), skipped.
+        evaluation: on the test part, or on validation where there is no test part, or None where there is neither.
+    """
+
+    folder: Path
+    classifier: Classifier
+    result: dict[str, Any]
+    evaluation: Evaluation | None
+
+
+def train(
+    data: str | Path | ImageIndex,
+    recipe: Recipe | str | Path = "fast",
+    *,
+    run: Path | str | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    cache: Path | None = None,
+    started: float | None = None,
+    progress: Progress = QUIET,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a classifier on pictures, score it, draw its figures.
+
+    Args:
+        data: a folder, archive, table, named set, or an index that is already made.
+        recipe: the name of a shipped recipe, a YAML file, or a Recipe.
+        run: the folder to make; by default `runs/<data>-<n>`.
+        resume: continue the run in that folder.
+        started: when the recipe's minutes began, on `time.monotonic`; by default now.
+        settings: fields of the recipe to replace, e.g. `minutes=10, seed=1`.
+
+    Raises:
+        UsageError, ShoeboxError: as `open_source` and `fit`.
+    """
+    started = time.monotonic() if started is None else started
+    recipe = (recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)).override(settings)
+    index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
+    if resume and run is None:
+        raise UsageError("which run is to go on? Name its folder with --run")
+    folder = Path(run) if run is not None else free_folder(Path("runs"), index.root.name or "run")
+    for warning in index.warnings:
+        progress.say(f"note: {warning}")
+    classifier, packed = fit(
+        index,
+        recipe,
+        folder,
+        resume=resume,
+        device=device,
+        cache=cache,
+        started=started,
+        reserve=seconds_of_scoring,
+        progress=progress,
+        on_epoch=on_epoch,
+    )
+    if packed.skipped or index.skipped:
+        progress.say(
+            f"{len(packed.skipped) + len(index.skipped)} files were skipped; {folder / 'skipped.csv'} says why"
+        )
+    scored: dict[str, Evaluation] = {}
+    for part in ("val", "test"):
+        rows = np.flatnonzero((packed.index.part == part) & (packed.index.labels >= 0))
+        if len(rows):
+            scored[part] = classifier.score(packed, rows, part, progress=progress)
+            scored[part].save(folder / f"{part}.npz")
+            classifier.card[part] = scored[part].metrics()
+    classifier.save(folder)
+    evaluation = scored.get("test") or scored.get("val")
+    write_results(folder / "results", folder, evaluation, packed)
+    result = {
+        "run": str(folder),
+        "model": classifier.model,
+        "epochs": classifier.card["epochs"],
+        "best_epoch": classifier.card["best_epoch"],
+        "seconds": round(time.monotonic() - started, 2),
+        "val": classifier.card.get("val") or None,
+        "test": classifier.card.get("test"),
+        "skipped": len(packed.skipped) + len(index.skipped),
+    }
+    with atomic_write(folder / "result.json", "w") as file:
+        json.dump(result, file, indent=2)
+    progress.say(f"{folder}: a classifier of {len(classifier.classes)} classes in {duration(result['seconds'])}")
+    return Run(folder, classifier, result, evaluation)
+
+
+def show_augment(
+    data: str | Path | ImageIndex,
+    recipe: Recipe | str | Path = "fast",
+    *,
+    run: Path | str | None = None,
+    cache: Path | None = None,
+    progress: Progress = QUIET,
+    **settings: Any,
+) -> Path:
+    """Draw what a recipe's augmentations make of a few of the pictures, training nothing.
+
+    Returns:
+        the figure's file: `augmentation_grid.png` in `run`, or in the current folder.
+    """
+    recipe = (recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)).override(settings)
+    index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
+    index = split(index, validation=recipe.validation, test=recipe.test, seed=recipe.seed)
+    made = plan(recipe, index)
+    few = index.only("train")
+    packed = pack(few.take(evenly(few.labels, 5)), made.preprocess, cache=cache, progress=progress)
+    folder = Path(run or ".")
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_figures(folder, {"augmentation_grid": augmentation_grid(made.recipe, packed)})[0]
+
+
+def summary(result: dict[str, Any]) -> str:
+    """A finished run in a few lines for a person."""
+    lines = []
+    for part, name in (("val", "validation"), ("test", "test")):
+        figures = result[part]
+        if figures:
+            lines.append(
+                f"{name}: accuracy {figures['accuracy']:.4f}, macro F1 {figures['macro_f1']:.4f}, "
+                f"ROC-AUC {figures['roc_auc']:.4f}, log loss {figures['log_loss']:.4f}"
+            )
+    lines.append(f"classifier, figures and tables: {result['run']}")
+    return "\n".join(lines)
+
+
+def seconds_of_scoring(session: Session) -> float:
+    """Measure how long the scores and figures after training will take, in seconds."""
+    pictures = int(np.isin(session.packed.index.part, ("val", "test")).sum())
+    size = min(256, len(session.packed))
+    batch = torch.from_numpy(session.packed.gather(np.arange(size))).permute(0, 3, 1, 2).to(session.runtime.device)
+    session.network.eval()
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(3):
+            start = time.monotonic()
+            session.pipeline(batch).sum().item()
+            seconds.append(time.monotonic() - start)
+    validation = len(session.rows["val"]) / max(pictures, 1)
+    return min(seconds) / size * pictures * (1 + validation) + RESULTS_SECONDS
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of `name`, `name-2`, `name-3`, … that does not exist in `parent`."""
+    number = 1
+    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
