@@ -5,6 +5,8 @@ Importing this package registers every network of its own; timm and torchvision 
 
 from shoebox.models import alexnet, resnet, simple, speednet, vgg
 from shoebox.models.architectures import find_architecture
+from shoebox.models.backbones import PRETRAINED, Backbone
+from shoebox.models.hub import on_disk
 from shoebox.models.network import MODELS, Network, freeze, set_training
 from shoebox.models.pretrained import Preferred, Pretrained, build_model, build_pretrained, expected_input
 from shoebox.models.summary import LayerRow, describe_models
@@ -12,6 +14,8 @@ from shoebox.models.weights import guess_architecture, load_weights
 
 __all__ = [
     "MODELS",
+    "PRETRAINED",
+    "Backbone",
     "LayerRow",
     "Network",
     "Preferred",
@@ -25,6 +29,7 @@ __all__ = [
     "freeze",
     "guess_architecture",
     "load_weights",
+    "on_disk",
     "resnet",
     "set_training",
     "simple",

@@ -191,18 +191,14 @@ def fit_to_size(model: nn.Module, size: int, label: str) -> int:
     Raises:
         UsageError: the architecture cannot take this size.
     """
-    configuration = getattr(model, "pretrained_cfg", {})
-    resize = getattr(model, "set_input_size", None)
+    native = getattr(model, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[-1]
     was_training = model.training
     try:
-        if configuration.get("fixed_input_size") and resize is not None and size != configuration["input_size"][-1]:
-            resize(img_size=size)
-        elif type(model).__name__ == "VisionTransformer" and not configuration:
-            _resize_torchvision_vit(model, size)
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # interpolating positions warns of its own speed
+            _resize(model, size)
             features = model.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, ValueError, TypeError) as e:
-        native = configuration.get("input_size", (3, 224, 224))[-1]
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise UsageError(
             f"{label} does not take pictures of {size} px ({reason}): it was made for {native} px; "
@@ -214,13 +210,23 @@ def fit_to_size(model: nn.Module, size: int, label: str) -> int:
     return int(features.shape[1])
 
 
-def _resize_torchvision_vit(model: Any, size: int) -> None:
-    if size == model.image_size:
+def _resize(model: Any, size: int) -> None:
+    """Interpolate the learned positions of a transformer; a network without any is left alone."""
+    configuration = getattr(model, "pretrained_cfg", {})
+    is_timm = bool(configuration.get("fixed_input_size")) and size != configuration["input_size"][-1]
+    is_torchvision = type(model).__name__ == "VisionTransformer" and not configuration and size != model.image_size
+    if not is_torchvision and not (is_timm and hasattr(model, "patch_embed")):
+        return
+    declared: Any = model.patch_size if is_torchvision else getattr(model.patch_embed, "patch_size", 1)
+    patch: int = declared[0] if isinstance(declared, tuple) else declared
+    if size % patch:
+        raise ValueError(f"its patches have {patch} px")
+    if is_timm:
+        if hasattr(model, "set_input_size"):
+            model.set_input_size(img_size=size)
         return
     interpolate = import_torchvision().models.vision_transformer.interpolate_embeddings
     state = {"encoder.pos_embedding": model.encoder.pos_embedding.detach()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        resized = interpolate(size, model.patch_size, state)
+    resized = interpolate(size, model.patch_size, state)
     model.encoder.pos_embedding = nn.Parameter(resized["encoder.pos_embedding"])
     model.image_size = size

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from shoebox.base.errors import UsageError
+from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.registry import parse_spec
 from shoebox.models.architectures import (
     Logits,
+    classifier_name,
     detach_classifier,
     find_architecture,
     fit_to_size,
@@ -112,10 +113,15 @@ def build_pretrained(
         MissingExtra: "hf" without transformers.
     """
     side = size or expected_input(source, name).size
+    if weights is not None and source == "hf":
+        if not (weights.parent / "config.json").is_file():
+            raise UsageError(f"{weights}: Hugging Face weights are read beside their config.json, which is not there")
+        saved, whole = _from_transformers(weights.parent, classes)
+        return _wrap(saved, source, name, classes, side, f"{weights}, matched by name", keep_head=whole)
     if weights is not None:
         model = plain_model(source, name, classes)
         loaded = load_weights(model, weights)
-        return _wrap(model, source, name, classes, side, f"{weights}: {loaded}", keep_head=not loaded.dropped)
+        return _wrap(model, source, name, classes, side, f"{weights}: {loaded}", keep_head=loaded.head)
     path = fetch_weights(source, name, download)
     model = _published(source, name, classes, path)
     return _wrap(model, source, name, classes, side, f"{source}:{name}, {path}", keep_head=False)
@@ -131,14 +137,47 @@ def _published(source: str, name: str, classes: int, path: Path) -> nn.Module:
         )
         return model
     if source == "hf":
-        automatic = import_transformers().AutoModelForImageClassification
-        options: dict[str, Any] = {"num_labels": classes, "ignore_mismatched_sizes": True, "local_files_only": True}
-        return Logits(automatic.from_pretrained(str(path), use_safetensors=True, **options))
+        return _from_transformers(path, classes)[0]
     model = plain_model(source, name, len(torchvision_weights(name).meta["categories"]))
     # torchvision publishes pickles only: tensors are read, code is not.
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict({k: v for k, v in state.items() if not k.startswith(AUXILIARY)})
     return model
+
+
+def _from_transformers(folder: Path, classes: int) -> tuple[Logits, bool]:
+    """(The classifier saved in a folder, whether its head has `classes` classes and was kept), by Transformers' means.
+
+    Its own loader, because it renames layers between its versions.
+
+    Raises:
+        ShoeboxError: weights are missing or left over, or the folder holds something else.
+    """
+    transformers = import_transformers()
+    log = transformers.utils.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        model, report = transformers.AutoModelForImageClassification.from_pretrained(
+            str(folder),
+            num_labels=classes,
+            ignore_mismatched_sizes=True,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError) as e:
+        raise ShoeboxError(f"{folder} cannot be loaded as an image classifier: {e}") from None
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+    resized = {str(key[0]) for key in report["mismatched_keys"]}
+    wrong = sorted(set(report["missing_keys"]) - resized)
+    if wrong and not all(name.startswith(classifier_name(model)) for name in wrong):
+        raise ShoeboxError(f"{folder}: its weights lack {', '.join(wrong[:6])}")
+    return Logits(model), not resized and not wrong
 
 
 def _wrap(

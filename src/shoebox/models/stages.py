@@ -21,7 +21,7 @@ def stage_list(model: nn.Module) -> list[tuple[str, nn.Module]]:
     80 % of the parameters, the largest part is replaced by its children: so ResNets give their stem and layer1 to
     layer4, MobileNets and ConvNeXts their blocks, transformers one stage a block. A part without parameters, or a lone
     normalisation, joins the part before it, and the parameters a network holds itself (class token, position
-    embedding) join the first.
+    embedding) join the first. A layer that a network shares between two stages is listed in both.
 
     Returns:
         (name, module) from the input upward; a stage of several parts is an `nn.ModuleList` of them, sharing their
@@ -69,4 +69,6 @@ def _grouped(parts: list[tuple[str, nn.Module]]) -> Iterator[tuple[str, list[nn.
 
 
 def _is_normalisation(part: nn.Module) -> bool:
-    return "Norm" in type(part).__name__ and next(part.children(), None) is None
+    """Whether every parameter of the part belongs to a normalisation, as in the final norm before a pooling."""
+    owners = [m for m in part.modules() if next(m.parameters(recurse=False), None) is not None]
+    return bool(owners) and all("Norm" in type(owner).__name__ for owner in owners)

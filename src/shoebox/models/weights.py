@@ -37,6 +37,8 @@ class Loaded:
     """"by name", "by name without prefix" or "by order and shape (as NAME)"."""
     dropped: tuple[str, ...]
     """The file's tensors left out: a head of another number of classes, auxiliary heads."""
+    head: bool
+    """Whether the head was filled too."""
 
     def __str__(self) -> str:
         left = f"; left out: {', '.join(self.dropped)}" if self.dropped else ""
@@ -139,7 +141,7 @@ def load_weights(module: nn.Module, path: Path) -> Loaded:
             + ("; …" if len(best.problems) > 6 else "")
         )
     module.load_state_dict({name: tensors[own] for name, own in best.pairs.items()}, strict=False)
-    return Loaded(len(best.pairs), best.how, best.dropped)
+    return Loaded(len(best.pairs), best.how, best.dropped, any(name.startswith(head) for name in best.pairs))
 
 
 def _plan(target: Shapes, source: Shapes, head: str, how: str) -> _Plan:
