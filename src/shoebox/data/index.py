@@ -160,7 +160,10 @@ class ImageIndex:
             rows, names = np.roll(rows, -1, axis=0), [*names, ""]
         else:
             rows = rows[1:]
-        return pd.DataFrame(rows, index=pd.Index(names, name="class"), columns=[p or "undecided" for p in parts])
+        table: pd.DataFrame = pd.DataFrame(
+            rows, index=pd.Index(names, name="class"), columns=[p or "undecided" for p in parts]
+        )
+        return table
 
     def fingerprint(self) -> str:
         """32 hex digits that change when a row, a class, or a file's size or time of change does; rows in any order.

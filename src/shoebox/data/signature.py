@@ -69,6 +69,8 @@ def sniff(head: bytes) -> Signature:
             if format == "HEIF" and b"avif" in head[16:64]:  # one container, told apart by its list of brands
                 return Signature("AVIF", "an AVIF picture")
             return Signature(format, kind)
+    if not head:
+        return Signature(None, "nothing at all")
     text = head[:HEAD].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for start, kind in _TEXT:
         if text.startswith(start):
