@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ class Classifier:
         self.preprocess = preprocess
         self.card = dict(card or {})
         self.device = choose_device(device)
-        self.pipeline = Pipeline(network, preprocess).to(self.device, memory_format=torch.channels_last).eval()
+        self.pipeline = Pipeline(network, preprocess).place(self.device).eval()
 
     @torch.inference_mode()
     def scores(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,13 +104,27 @@ class Classifier:
             raise UsageError(f"top={top}: expected 1 or more")
         waiting = iter(pictures)
         with ThreadPoolExecutor(2) as threads:
-            submit = lambda: [  # noqa: E731
-                (item, threads.submit(_load, item, self.preprocess)) for item in islice(waiting, batch_size)
-            ]
+
+            def submit() -> list[tuple[Any, Future[NDArray[np.uint8] | Unreadable]]]:
+                return [(item, threads.submit(_load, item, self.preprocess)) for item in islice(waiting, batch_size)]
+
             ahead = submit()
             while ahead:
                 current, ahead = ahead, submit()
                 yield from self._rows([(item, future.result()) for item, future in current], top)
+
+    def predict_proba(self, pictures: Sequence[Any], *, batch_size: int = 64) -> NDArray[np.float64]:
+        """Probabilities (N, K) float64 of pictures, each a path, bytes or an array uint8 (H, W, 3).
+
+        Raises:
+            Unreadable: the first that cannot be decoded.
+        """
+        found = [np.empty((0, len(self.classes)))]
+        for start in range(0, len(pictures), batch_size):
+            loaded = np.stack([load(_source(item), self.preprocess) for item in pictures[start : start + batch_size]])
+            logits = self.scores(torch.from_numpy(loaded).permute(0, 3, 1, 2))[0]
+            found.append(logits.double().softmax(1).numpy())
+        return np.concatenate(found)
 
     def columns(self, top: int) -> list[str]:
         """The names of the columns `predict` gives."""
@@ -118,12 +132,12 @@ class Classifier:
         extra = [name for rank in ranks for name in (f"label_{rank}", f"confidence_{rank}")]
         return ["path", "label", "confidence", *extra, "status"]
 
-    def _rows(self, loaded: list[tuple[Any, np.ndarray | Unreadable]], top: int) -> Iterator[dict[str, Any]]:
+    def _rows(self, loaded: list[tuple[Any, NDArray[np.uint8] | Unreadable]], top: int) -> Iterator[dict[str, Any]]:
         arrays = [pixels for _, pixels in loaded if not isinstance(pixels, Unreadable)]
         best: Iterator[Any] = iter(())
         if arrays:
-            pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-            probabilities = self.scores(pixels)[0].softmax(1)
+            stored = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+            probabilities = self.scores(stored)[0].softmax(1)
             best = zip(*(part.tolist() for part in probabilities.topk(top)), strict=True)
         for item, pixels in loaded:
             path = str(item) if isinstance(item, (str, Path)) else ""
@@ -268,8 +282,12 @@ class Classifier:
         return classifier
 
 
-def _load(item: Any, preprocess: Preprocess) -> np.ndarray | Unreadable:
+def _source(item: Any) -> Path | bytes | NDArray[np.uint8]:
+    return Path(item) if isinstance(item, str) else item
+
+
+def _load(item: Any, preprocess: Preprocess) -> NDArray[np.uint8] | Unreadable:
     try:
-        return load(Path(item) if isinstance(item, str) else item, preprocess)
+        return load(_source(item), preprocess)
     except Unreadable as e:
         return e

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from shoebox.base.progress import QUIET, Progress
 from shoebox.data.sources import open_source
 from shoebox.training.train import train
@@ -25,8 +23,8 @@ def demo(run: Path | None = None, *, device: str = "auto", progress: Progress = 
     table = done.classifier.predict(files, top=1)
     progress.say("\nfive pictures of the test part, which it never saw in training:")
     predictions = []
-    for row, label in zip(table.itertuples(), np.asarray(done.evaluation.labels[:5]), strict=True):
+    for row, label in zip(table.to_dict("records"), done.evaluation.labels[:5].tolist(), strict=True):
         true = done.classifier.classes[label]
-        progress.say(f"  {Path(row.path).name}: a {row.label} ({row.confidence:.0%} sure); it is a {true}")
-        predictions.append({"path": row.path, "true": true, "label": row.label, "confidence": row.confidence})
+        progress.say(f"  {Path(row['path']).name}: a {row['label']} ({row['confidence']:.0%} sure); it is a {true}")
+        predictions.append({"true": true, **row})
     return {**done.result, "results": str(done.folder / "results"), "predictions": predictions}

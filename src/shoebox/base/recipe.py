@@ -93,19 +93,15 @@ class Recipe(BaseModel):
     @classmethod
     def load(cls, name: str | Path) -> "Recipe":
         """Read a shipped recipe by name, or a YAML file."""
-        path = Path(name)
-        shipped = SHIPPED / f"{name}.yaml"
-        if path.suffix not in (".yaml", ".yml", ".json") and shipped.is_file():
-            path = shipped
-        if not path.is_file():
-            names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
-            raise UsageError(f"no recipe {str(name)!r}: give a YAML file or one of {names}")
+        path = recipe_file(name)
         try:
             settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as e:
             raise UsageError(f"{path} is not YAML: {e}") from None
         if not isinstance(settings, dict):
             raise UsageError(f"{path} must hold settings as key: value, not a {type(settings).__name__}")
+        if "steps" in settings:
+            raise UsageError(f"{path} is a ladder of several recipes: run it with shoebox ladder")
         return cls.parse(settings, str(path))
 
     @classmethod
@@ -123,6 +119,21 @@ class Recipe(BaseModel):
     def to_yaml(self) -> str:
         """The whole recipe, which `load` reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def recipe_file(name: str | Path) -> Path:
+    """The file of a shipped recipe by its name, or the path itself.
+
+    Raises:
+        UsageError: there is neither; the message lists the shipped ones.
+    """
+    path, shipped = Path(name), SHIPPED / f"{name}.yaml"
+    if path.suffix not in (".yaml", ".yml", ".json") and shipped.is_file():
+        return shipped
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
+        raise UsageError(f"no recipe {str(name)!r}: give a YAML file or one of {names}")
+    return path
 
 
 def parse_settings(assignments: list[str]) -> dict[str, Any]:

@@ -22,25 +22,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (learn.demo, learn.data, learn.models, learn.train, use.evaluate, use.predict, learn.cache):
+for verb in (learn.demo, learn.data, learn.models, learn.train, learn.ladder, use.evaluate, use.predict, learn.cache):
     app.command()(verb)
 
 
 def main() -> None:
     """Run the command line and leave with its exit code; a person's mistake is one line, never a traceback."""
-    import click
-
     try:
-        code = app(standalone_mode=False)
+        app()
     except ShoeboxError as e:
-        code = complain(e, e.exit_code)
-    except click.ClickException as e:
-        code = complain(e.format_message(), 2)
-    except (KeyboardInterrupt, click.Abort):
-        code = complain("stopped", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 1
+        sys.exit(complain(e, e.exit_code))
     except (OSError, MemoryError) as e:
-        code = complain(e or "out of memory", 1)
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(complain(e or "out of memory", 1))

@@ -1,6 +1,7 @@
 """Verbs that make a classifier, and what they need: demo, data, models, train, cache."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,6 @@ def data(
 def models(
     size: Annotated[int, typer.Option(help="Side of the pictures the cost is counted for, px.")] = 32,
     classes: Annotated[int, typer.Option(help="How many classes.")] = 10,
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="List pretrained backbones instead.")] = False,
     import_: Import = None,
     json_: Json = False,
 ) -> None:
@@ -64,10 +64,10 @@ def models(
 
     Example: shoebox models --size 64
     """
-    from shoebox.models.summary import describe_models, describe_pretrained
+    from shoebox.models.summary import describe_models
 
     import_own(import_)
-    rows = describe_pretrained() if pretrained else describe_models(classes=classes, size=size)
+    rows = [asdict(row) for row in describe_models(classes=classes, size=size)]
     emit({"models": rows}, json_, table(rows))
 
 
@@ -109,6 +109,34 @@ def train(
     return emit(result, json_, public.summary(result))
 
 
+def ladder(
+    source: Data,
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="A shipped ladder or a YAML file.")] = "cifar-ladder",
+    run: Annotated[Path | None, typer.Option(help="Folder to make; by default runs/<data>-ladder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the ladder in --run.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures, each step.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for each step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random draw.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other setting, key=value, in every step.")
+    ] = None,
+    cache: Cache = None,
+    device: Device = "auto",
+    json_: Json = False,
+    quiet: Hush = False,
+) -> None:
+    """Train step after step, each with one more idea, and show them side by side.
+
+    Example: shoebox ladder cifar10 --epochs 5
+    """
+    from shoebox.training.ladder import climb
+
+    settings = settings_of(set_, epochs=epochs, minutes=minutes, seed=seed)
+    progress = progress_for(quiet=quiet)
+    result = climb(source, recipe, run=run, resume=resume, device=device, cache=cache, progress=progress, **settings)
+    emit(result, json_, f"\n{result['table']}\n{result['figure']}")
+
+
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete what is listed.")] = False,
     cache: Cache = None,
@@ -117,8 +145,11 @@ def cache(
     """List the packs of decoded pictures, or clear them. Your pictures are not in there."""
     from shoebox.data import pack
 
-    entries = pack.clear(cache) if clear else pack.caches(cache)
-    emit({"cleared" if clear else "packs": entries}, json_, table(entries) or "the cache is empty")
+    if clear:
+        freed = pack.clear(cache)
+        return emit({"freed_bytes": freed}, json_, f"freed {freed / 1e6:,.1f} MB")
+    packs = [asdict(entry) for entry in pack.caches(cache)]
+    return emit({"packs": packs}, json_, table(packs) or "the cache is empty")
 
 
 def process_start() -> float:

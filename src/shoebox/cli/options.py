@@ -32,7 +32,7 @@ def settings_of(assignments: list[str] | None, **given: Any) -> dict[str, Any]:
 def import_own(files: list[Path] | None) -> None:
     """Run the Python files a person named, so that their networks are registered."""
     if files:
-        from shoebox.models import import_file
+        from shoebox.models.own import import_file
 
         for file in files:
             import_file(file)

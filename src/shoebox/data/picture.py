@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from shoebox.base.errors import ShoeboxError
 from shoebox.data.names import one_line
@@ -100,11 +100,11 @@ def decode(source: Path | bytes, *, at_least: int | None = None) -> NDArray[np.u
     return np.array(_open(source, at_least))
 
 
-def load(source: Path | bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
+def load(source: Path | bytes | NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
     """Open one picture and bring it to the stored size, with antialiasing.
 
     Args:
-        source: a file, or the bytes of one.
+        source: a file, the bytes of one, or pixels: uint8, (height, width, 3) RGB or (height, width) grey.
         preprocess: its `store`, `fit` and `interpolation` are used.
 
     Returns:
@@ -114,7 +114,7 @@ def load(source: Path | bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
         Unreadable: as for `decode`.
     """
     side = preprocess.store
-    image = _open(source, side)
+    image = _of_pixels(source) if isinstance(source, np.ndarray) else _open(source, side)
     width, height = image.size
     box = (0.0, 0.0, float(width), float(height))
     target = (side, side)
@@ -136,6 +136,12 @@ def load(source: Path | bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
     return np.array(image)
 
 
+def _of_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
+    if pixels.dtype != np.uint8 or not pixels.size or pixels.shape[2:] not in ((), (3,)):
+        raise Unreadable("", f"an array {pixels.dtype} {pixels.shape}: expected uint8 (height, width, 3)")
+    return Image.fromarray(pixels).convert("RGB")
+
+
 def _open(source: Path | bytes, at_least: int | None) -> Image.Image:
     """The picture as an upright Pillow image of mode RGB. Whatever fails is an `Unreadable`."""
     path = "" if isinstance(source, bytes) else os.fspath(source)
@@ -143,6 +149,10 @@ def _open(source: Path | bytes, at_least: int | None) -> Image.Image:
         return _decode(source if isinstance(source, bytes) else _read(source), at_least)
     except _Refused as e:
         raise Unreadable(path, str(e)) from None
+    except Image.DecompressionBombError as e:
+        raise Unreadable(path, f"more than the {2 * MAX_PIXELS:,} pixels that are decoded") from e
+    except UnidentifiedImageError as e:
+        raise Unreadable(path, "damaged: it begins as a picture, but cannot be read as one") from e
     except Exception as e:
         # Decoders meet hostile bytes with errors of any kind; each is a fact about this one file.
         detail = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)

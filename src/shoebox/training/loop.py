@@ -72,7 +72,7 @@ def train_epoch(session: Session) -> dict[str, float]:
     state, parts, pipeline = session.state, session.parts, session.pipeline
     set_training(pipeline.network)
     rows, device = session.rows["train"], session.runtime.device
-    drawn = order(len(rows), seed=session.recipe.seed, epoch=state.epoch, weights=session.weights)
+    drawn = order(len(rows), seed=session.recipe.seed, epoch=state.epoch, weights=session.sampling)
     stream = batches(
         session.packed, rows[drawn], batch_size=session.batch_size, device=device, drop_last=True, start=state.step
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from shoebox.base.registry import parse_spec
 from shoebox.base.runtime import derive_seed
 from shoebox.data.index import ImageIndex
 from shoebox.data.picture import Unreadable, decode
-from shoebox.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from shoebox.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
 from shoebox.models import MODELS, expected_input, find_architecture, guess_architecture
 from shoebox.models.pretrained import Preferred
 from shoebox.training.optimizer import DEFAULT_LR
@@ -49,7 +50,7 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
         store=recipe.store or size,
         size=size,
         fit=recipe.fit,
-        interpolation=recipe.interpolation or expected.interpolation,
+        interpolation=recipe.interpolation or cast(Interpolation, expected.interpolation),
         mean=expected.mean,
         std=expected.std,
     )

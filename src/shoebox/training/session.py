@@ -19,12 +19,12 @@ from shoebox.base.progress import Progress
 from shoebox.base.recipe import Recipe
 from shoebox.base.registry import parse_spec
 from shoebox.base.runtime import Runtime, derive_seed
-from shoebox.pipeline import Pipeline
 from shoebox.data.augment import compose
 from shoebox.data.draw import Draw
 from shoebox.data.pack import Pack, Stream
 from shoebox.models import MODELS, Pretrained, build_model, build_pretrained, find_architecture, load_weights
 from shoebox.models.network import Network, freeze
+from shoebox.pipeline import Pipeline
 from shoebox.training.clock import Clock, UpdateClock
 from shoebox.training.optimizer import build_optimizer, build_schedule
 from shoebox.training.planner import Plan
@@ -79,7 +79,7 @@ def open_session(plan: Plan, runtime: Runtime, packed: Pack | Stream, store: Pat
     classes = len(index.classes)
     network = build_network(recipe, classes, plan.preprocess.size, progress)
     trains = freeze(network, recipe.trainable)
-    pipeline = Pipeline(network, plan.preprocess).to(runtime.device, memory_format=torch.channels_last)
+    pipeline = Pipeline(network, plan.preprocess).place(runtime.device)
     optimizer = build_optimizer(recipe.optimizer or "adamw", network, recipe.lr, recipe.weight_decay)
     swa = torch.optim.swa_utils
     average = swa.AveragedModel(network, multi_avg_fn=swa.get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None
