@@ -211,11 +211,14 @@ def expected_input(source: str, name: str) -> Preferred:
     """What pictures the published weights of a network were trained on; read on this disk, never fetched.
 
     ImageNet's mean and standard deviation at 224 px where the source does not say.
+
+    Raises:
+        UsageError: no such source or name.
     """
+    if find_architecture(f"{source}:{name}") is None:
+        raise UsageError(f"{source} has no network called {name!r}: `shoebox models` lists some that it has")
     if source == "timm":
         known = import_timm().models.get_pretrained_cfg(name)
-        if known is None:
-            raise UsageError(f"timm has no network called {name!r}")
         return _preferred(known.input_size[-1], known.mean, known.std, known.interpolation)
     if source == "torchvision":
         used = torchvision_weights(name).transforms()

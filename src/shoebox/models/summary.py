@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from shoebox.models.network import MODELS, Network
@@ -83,7 +84,8 @@ def summary(network: nn.Module, size: int) -> Summary:
     counter = FlopCounterMode(display=False)
     try:
         device = next(network.parameters()).device
-        with torch.no_grad(), counter:
+        # Plain attention: the counter does not see into the fused one of CPUs.
+        with torch.no_grad(), counter, sdpa_kernel(SDPBackend.MATH):
             network(torch.zeros(1, 3, size, size, device=device))
     finally:
         for handle in handles:

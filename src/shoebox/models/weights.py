@@ -132,7 +132,7 @@ def load_weights(module: nn.Module, path: Path) -> Loaded:
     head = "head." if isinstance(module, Network) else f"{classifier_name(module)}."
     plans = [_plan(target, source, head, "by name"), _plan_bare(target, source, head)]
     best = min(plans, key=lambda plan: len(plan.problems))
-    if best.problems:
+    if best.problems and 2 * len(best.pairs) < len(target):  # else it is the same naming, and another network
         best = _plan_by_order(target, source, head, path) or best
     if best.problems:
         raise UsageError(

@@ -1,0 +1,67 @@
+"""Weights on this disk and the lack of a network: never a hang, always a way on."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from shoebox.base.errors import ShoeboxError
+from shoebox.models import build_pretrained, hub, on_disk
+
+
+@pytest.fixture(autouse=True)
+def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18.a1_in1k", "torchvision:resnet18", "hf:microsoft/resnet-18"])
+@pytest.mark.parametrize("how", ["offline", "unreachable"])
+def test_without_a_network_one_line_names_the_alternatives(
+    name: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "offline":
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    else:
+        # Nothing listens on the discard port of this machine.
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.setattr(hub, "_torchvision_url", lambda _: "http://127.0.0.1:9/resnet18-f37072fd.pth")
+    source, _, own = name.partition(":")
+    began = time.monotonic()
+    with pytest.raises(ShoeboxError, match=r"--weights FILE\.safetensors.*--model speednet") as caught:
+        build_pretrained(source, own, 2)
+    assert time.monotonic() - began < 8
+    assert "\n" not in str(caught.value)
+
+
+def stall(*_: object, **__: object) -> None:
+    time.sleep(1)
+    raise OSError("timed out")
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "PATIENCE", 0.2)
+    monkeypatch.setattr(hub.urllib.request, "urlopen", stall)
+    began = time.monotonic()
+    assert not hub._answers("http://example.org")
+    assert time.monotonic() - began < 0.9
+
+
+def test_what_is_on_disk_is_found_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_answers", lambda _: pytest.fail("asked the network"))
+    assert (
+        not on_disk("torchvision:resnet18") and not on_disk("resnet18.a1_in1k") and not on_disk("nothing_of_the_kind")
+    )
+    weights = tmp_path / "torch/hub/checkpoints/resnet18-f37072fd.pth"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert on_disk("torchvision:resnet18")
+    assert hub.fetch_weights("torchvision", "resnet18", download=False) == weights
+    snapshot = tmp_path / "hf/models--timm--resnet18.a1_in1k/snapshots/abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").touch()
+    (tmp_path / "hf/models--timm--resnet18.a1_in1k/refs").mkdir()
+    (tmp_path / "hf/models--timm--resnet18.a1_in1k/refs/main").write_text("abc")
+    assert on_disk("timm:resnet18.a1_in1k")
+    with pytest.raises(ShoeboxError, match="downloads are off"):
+        hub.fetch_weights("timm", "resnet34.a1_in1k", download=False)
