@@ -1,0 +1,1 @@
+"""How good a classifier is: measured once into an `Evaluation`, from which all else derives without a GPU."""

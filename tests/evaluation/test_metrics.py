@@ -1,0 +1,167 @@
+"""Every figure equals scikit-learn's, on random and on degenerate cases."""
+
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from shoebox.evaluation.metrics import METRICS, SIX, measure, softmax
+
+
+def reference(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """What scikit-learn says."""
+    from sklearn import metrics as sk
+
+    probabilities = softmax(logits)
+    classes = logits.shape[1]
+    predictions = probabilities.argmax(axis=1)
+    named = {"average": "macro", "zero_division": 0}
+    both = [k for k in range(classes) if 0 < np.sum(labels == k) < len(labels)]
+    areas = [sk.roc_auc_score(labels == k, probabilities[:, k]) for k in both]
+    return {
+        "accuracy": sk.accuracy_score(labels, predictions),
+        "macro_precision": sk.precision_score(labels, predictions, **named),
+        "macro_recall": sk.recall_score(labels, predictions, **named),
+        "macro_f1": sk.f1_score(labels, predictions, **named),
+        "roc_auc": np.mean(areas) if areas else np.nan,
+        "log_loss": sk.log_loss(labels, probabilities, labels=range(classes)),
+    }
+
+
+def agree(labels: np.ndarray, logits: np.ndarray) -> None:
+    ours, theirs = measure(labels, logits), reference(labels, logits)
+    assert list(ours) == ["loss", *SIX]
+    for name, value in theirs.items():
+        assert ours[name] == pytest.approx(value, rel=1e-12, abs=1e-12, nan_ok=True), name
+
+
+@st.composite
+def scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """A few rows over a few classes; whole logits make ties, labels from some of the classes leave others out."""
+    rows, classes = draw(st.integers(1, 30)), draw(st.integers(2, 6))
+    labels = draw(arrays(np.int64, rows, elements=st.integers(0, draw(st.integers(0, classes - 1)))))
+    element = draw(st.sampled_from([st.integers(-2, 2).map(float), st.floats(-60, 60, width=32)]))
+    return labels, draw(arrays(np.float32, (rows, classes), elements=element))
+
+
+@given(scored())
+@settings(max_examples=100, deadline=None)
+def test_equal_to_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
+    agree(*case)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 200])
+def test_equal_to_scikit_learn_at_size(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    labels = random.integers(0, classes, 2000)
+    logits = random.normal(size=(2000, classes)).astype(np.float32)
+    logits[np.arange(2000), labels] += 2
+    agree(labels, logits)
+    agree(np.minimum(labels, classes // 2), logits)  # half the classes absent
+    agree(labels, np.round(logits))  # ties
+    agree(labels, logits * 100)  # probabilities of exactly 0 and 1
+    agree(labels, np.tile(logits[:1], (2000, 1)))  # one class predicted only, all scores tied
+    agree(np.zeros(2000, dtype=np.int64), logits)  # one class present only
+
+
+def test_equal_to_scikit_learn_one_against_rest() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 5, 300), random.normal(size=(300, 5))
+    expected = roc_auc_score(labels, softmax(logits), multi_class="ovr", average="macro")
+    assert measure(labels, logits)["roc_auc"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_class_absent_from_this_part_does_not_drag_the_macro_down() -> None:
+    logits = np.eye(3)[[0, 0, 1, 1]] * 9  # all right, and nobody mentions class 2
+    figures = measure(np.array([0, 0, 1, 1]), logits)
+    assert figures["macro_precision"] == figures["macro_recall"] == figures["macro_f1"] == figures["roc_auc"] == 1
+
+
+def test_loss_is_the_cross_entropy_without_bound() -> None:
+    figures = measure(np.array([0, 1]), np.array([[0.0, 1000.0], [0.0, 1000.0]]))
+    assert figures["loss"] == 500
+    assert figures["log_loss"] == pytest.approx(-np.log(np.finfo(np.float64).eps) / 2)
+
+
+def test_loss_equals_scipy() -> None:
+    from scipy.special import log_softmax
+
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 7, 100), random.normal(size=(100, 7)) * 5
+    expected = -log_softmax(logits, axis=1)[np.arange(100), labels].mean()
+    assert measure(labels, logits)["loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_rows_without_a_label_are_left_out() -> None:
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(-1, 4, 100), random.normal(size=(100, 4))
+    assert measure(labels, logits) == measure(labels[labels >= 0], logits[labels >= 0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "logits"),
+    [
+        ([], np.zeros((0, 3))),
+        ([-1, -1], np.zeros((2, 3))),
+        ([0, 1], np.array([[0.0, 1, 2], [np.nan, 0, 0]])),
+        ([0, 1], np.array([[0.0, 1, 2], [np.inf, 0, 0]])),
+        ([0, 1], np.array([[0.0, 1, 2], [-np.inf, -np.inf, -np.inf]])),
+    ],
+)
+def test_nothing_to_measure_is_nan(labels: list[int], logits: np.ndarray) -> None:
+    figures = measure(np.array(labels, dtype=np.int64), logits)
+    assert list(figures) == ["loss", *SIX]
+    assert all(np.isnan(value) for value in figures.values())
+
+
+def test_minus_infinity_is_a_probability_of_zero() -> None:
+    logits = np.array([[0.0, -np.inf], [0.0, -np.inf]])
+    assert measure(np.array([0, 0]), logits)["loss"] == 0
+    assert measure(np.array([0, 1]), logits)["loss"] == np.inf
+
+
+def test_half_precision_is_computed_in_double() -> None:
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 4, 500), random.normal(size=(500, 4)).astype(np.float16)
+    assert measure(labels, logits) == measure(labels, logits.astype(np.float64))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_contract(name: str) -> None:
+    labels, probabilities = np.array([0, 1, 1, 0]), softmax(np.array([[2.0, 0], [0, 2], [2, 0], [2, 0]]))
+    value = METRICS.build(name, labels, probabilities)
+    assert type(value) is float
+    assert np.isfinite(value)
+    assert METRICS[name].__doc__
+
+
+def test_fast_enough_for_every_epoch() -> None:
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 10, 50_000), random.normal(size=(50_000, 10)).astype(np.float32)
+    taken = []
+    for _ in range(3):
+        start = time.process_time()
+        measure(labels, logits)
+        taken.append(time.process_time() - start)
+    assert min(taken) < 0.15
+
+
+def test_imports_nothing_heavy() -> None:
+    code = "import sys, shoebox.evaluation.metrics, shoebox.evaluation.evaluation, shoebox.evaluation.figures;"
+    code += "assert not {'sklearn', 'pandas', 'matplotlib', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_warning_in_degenerate_cases() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measure(np.array([0]), np.array([[1.0, 2.0]]))
+        measure(np.array([0]), np.array([[1.0]]))
