@@ -50,7 +50,7 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
         Stopped: a signal came; the state stands between two steps.
     """
     state, recipe = session.state, session.recipe
-    while not state.history or not over(session):
+    while state.step or not state.history or not over(session):
         start = time.monotonic()
         trained = train_epoch(session)
         seconds = time.monotonic() - start

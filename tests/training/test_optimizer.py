@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shoebox.base.errors import UsageError
+from shoebox.models import build_model
+from shoebox.models.network import freeze
+from shoebox.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule, orthogonalise
+
+
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
+def test_orthogonalise_brings_singular_values_near_one(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(matrix, steps=5))
+    assert values.max() < 1.3
+    assert values.min() > 0.3
+
+
+def test_orthogonalise_of_nothing_is_nothing():
+    assert torch.equal(orthogonalise(torch.zeros(4, 6)), torch.zeros(4, 6))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_lowers_the_loss(name):
+    torch.manual_seed(0)
+    network = build_model("speednet(width=0.25)", classes=2, size=16)
+    pictures, labels = torch.randn(16, 3, 16, 16), torch.arange(16) % 2
+    optimizer = build_optimizer(name, network, None, 0.0)
+    losses = []
+    for _ in range(8):
+        loss = nn.functional.cross_entropy(network(pictures), labels)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_frozen_parameters_are_left_out(name):
+    network = build_model("simple", classes=3, size=16)
+    freeze(network, "head")
+    optimizer = build_optimizer(name, network, 0.1, 0.0)
+    assert {id(p) for g in optimizer.param_groups for p in g["params"]} == {id(p) for p in network.head.parameters()}
+
+
+def test_nothing_to_train_is_refused():
+    network = build_model("simple", classes=3, size=16)
+    network.requires_grad_(False)
+    with pytest.raises(UsageError, match="nothing in this network trains"):
+        build_optimizer("sgd", network, None, None)
+
+
+def test_the_head_may_have_a_rate_of_its_own():
+    network = build_model("simple", classes=3, size=16)
+    optimizer = build_optimizer("adamw(head=10)", network, 0.01, 0.1)
+    rates = {id(p): (g["peak"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    weight, bias = network.head.parameters()
+    assert rates[id(weight)] == (pytest.approx(0.1), 0.1)
+    assert rates[id(bias)] == (pytest.approx(0.1), 0.0)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_stays_between_nothing_and_the_peak(name):
+    rates = [build_schedule(name, warmup=0.1)(x) for x in np.linspace(0, 1, 101)]
+    assert rates[0] == 0
+    assert min(rates) >= 0
+    assert max(rates) <= 1
+
+
+def test_shapes_of_the_schedules():
+    assert build_schedule("linear", 0)(0.25) == 0.75
+    assert build_schedule("linear", 0)(1) == 0
+    assert build_schedule("cosine", 0)(0.5) == pytest.approx(0.5)
+    assert build_schedule("onecycle", 0)(0.25) == pytest.approx(1)
+    assert build_schedule("step(at=(0.5,), factor=0.5)", 0)(0.6) == 0.5
+    assert build_schedule("constant", 0.5)(0.25) == 0.5
