@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from shoebox.base.errors import UsageError
 from shoebox.data.augment import AUGMENTS, Draw, compose
@@ -104,6 +105,17 @@ def test_options_out_of_range_are_refused(name: str) -> None:
 def test_bad_specs_are_refused_when_built(spec: str) -> None:
     with pytest.raises(UsageError):
         compose([spec])
+
+
+@pytest.mark.parametrize("name", AUGMENTS)
+def test_nothing_is_read_back_from_the_device(name: str) -> None:
+    """Tensors without contents stand in for those on a device: reading one, or a shape that depends on one, raises."""
+    run(name, batch())  # what is computed once, on the host, is now there
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        out, targets = run(name, torch.empty(12, 16, 16, 3, dtype=torch.uint8).permute(0, 3, 1, 2))
+    assert out.shape == (12, 3, 16, 16)
+    assert targets.shape == (12, 4)
+    run(name, batch())
 
 
 def test_nothing_listed_is_identity() -> None:

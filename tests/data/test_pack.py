@@ -194,6 +194,7 @@ def test_rotten_bytes_are_decoded_again(
 
 def test_rotten_bytes_of_a_lost_file(index: ImageIndex, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack_module, "CHECK_AT_ONCE", 0)
+    pack(index, PREPROCESS, cache=cache).close()
     packed = pack(index, PREPROCESS, cache=cache)
     (file,) = cache.glob("packs/*/pictures.u8")
     rotten = bytearray(file.read_bytes())

@@ -6,6 +6,7 @@ A decoder that crashes or hangs costs its one file: the chunk is asked for again
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from shoebox.data.worker import Chunk, decode_chunk
 CHUNK = 64  # files: what one request costs (0.2 ms) is then 3 % of decoding the smallest pictures
 CHUNK_BYTES = 32 << 20  # of pictures that a decoder holds at a time; fewer files make a chunk of large pictures
 FEW = 500  # files: two processes take 0.3 s to start
-PATIENCE = 30.0  # seconds for one file; the largest that is decoded at all takes about 5
+PATIENCE = 30.0  # seconds for one file; the largest that are decoded at all take about 4
 
 PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from shoebox.data.worker import main; main()"
 
@@ -146,13 +147,15 @@ class Worker:
 
     def _start(self) -> "subprocess.Popen[str]":
         # No fork, which threads and CUDA do not survive; and nothing is imported of the program that called Shoebox,
-        # as multiprocessing's processes do. The module search path is this process's.
+        # as multiprocessing's processes do. The module search path is this process's. OpenBLAS, which nothing here
+        # uses, would start a thread per processor as numpy is imported: a third of what the start costs.
         return subprocess.Popen(
             [sys.executable, "-c", PROGRAM, self._setup, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="ascii",
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
 
     def wait_until_ready(self) -> None:

@@ -45,13 +45,21 @@ class Pack:
         entry: where the pack lies.
         meta: what it says of itself.
         names: (N,) the paths of its pictures, in the pack's order.
+        checked: nothing is to be held against the checksums, since they were made just now.
 
     Raises:
         OSError: the pack cannot be read, or is damaged and cannot be mended.
     """
 
     def __init__(
-        self, index: ImageIndex, preprocess: Preprocess, entry: Entry, meta: Meta, names: Sequence[str]
+        self,
+        index: ImageIndex,
+        preprocess: Preprocess,
+        entry: Entry,
+        meta: Meta,
+        names: Sequence[str],
+        *,
+        checked: bool = False,
     ) -> None:
         self.preprocess = preprocess
         self._root, self._entry, self._meta, self._names = index.root, entry, meta, names
@@ -60,7 +68,7 @@ class Pack:
         mapped = np.memmap(entry.pictures, np.uint8, "r", shape=shape) if meta.count else np.empty(shape, np.uint8)
         self._pictures: NDArray[np.uint8] = mapped.view(np.ndarray)
         self._checksums = entry.checksums()
-        self._unchecked = np.ones(meta.count, bool)
+        self._unchecked = np.full(meta.count, not checked)
         self._unchecked[list(meta.unreadable)] = False
         if mapped.nbytes < CHECK_AT_ONCE:
             self._check(np.flatnonzero(self._unchecked))
@@ -160,11 +168,10 @@ def pack(
         sweep(packs)
         entry = packing.entry(packs)
         limit = room(packs) if budget_bytes is None else budget_bytes
-        meta = entry.read()
-        if meta is None and needed <= limit:
-            meta = packing.make(packs)
-        if meta is not None:
+        if (meta := entry.read()) is not None:
             return Pack(index, preprocess, entry, meta, names)
+        if needed <= limit:
+            return Pack(index, preprocess, entry, packing.make(packs), names, checked=True)
         why = f"a pack of {needed / 1e9:,.3f} GB is more than the {limit / 1e9:,.3f} GB it may take"
     except OSError as e:
         why = f"no pack can be kept ({e})"
