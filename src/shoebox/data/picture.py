@@ -116,19 +116,16 @@ def load(source: Path | bytes | NDArray[np.uint8], preprocess: Preprocess) -> ND
     side = preprocess.store
     image = _of_pixels(source) if isinstance(source, np.ndarray) else _open(source, side)
     width, height = image.size
-    box = (0.0, 0.0, float(width), float(height))
     target = (side, side)
-    if preprocess.fit == "crop":
+    if preprocess.fit == "crop" and width != height:
         edge = min(width, height)
-        left, top = (width - edge) / 2, (height - edge) / 2
-        box = (left, top, left + edge, top + edge)
+        left, top = (width - edge) // 2, (height - edge) // 2
+        image = image.crop((left, top, left + edge, top + edge))
     elif preprocess.fit == "pad":
-        target = (
-            max(1, round(side * width / max(width, height))),
-            max(1, round(side * height / max(width, height))),
-        )
-    if box != (0, 0, *target):
-        image = image.resize(target, _FILTERS[preprocess.interpolation], box=box)
+        longest = max(width, height)
+        target = (max(1, round(side * width / longest)), max(1, round(side * height / longest)))
+    if image.size != target:
+        image = image.resize(target, _FILTERS[preprocess.interpolation])
     if target != (side, side):
         canvas = Image.new("RGB", (side, side), _GREY)
         canvas.paste(image, ((side - target[0]) // 2, (side - target[1]) // 2))

@@ -140,7 +140,7 @@ def _small_classes(index: ImageIndex) -> list[str]:
         small = index.classes[int(np.flatnonzero(counts == present.min())[0])]
         warnings.append(
             f"unbalanced: there are {present.max():,} pictures of {listed([index.classes[int(counts.argmax())]])} to "
-            f"learn from and {present.min():,} of {listed([small])}: look at each class's figures, not at accuracy alone"
+            f"learn from and {present.min():,} of {listed([small])}: look at each class by itself"
         )
     return warnings
 
