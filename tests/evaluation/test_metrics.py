@@ -22,6 +22,7 @@ def reference(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     classes = logits.shape[1]
     predictions = probabilities.argmax(axis=1)
     named = {"average": "macro", "zero_division": 0}
+    weighted = {"average": "weighted", "zero_division": 0}
     both = [k for k in range(classes) if 0 < np.sum(labels == k) < len(labels)]
     areas = [sk.roc_auc_score(labels == k, probabilities[:, k]) for k in both]
     return {
@@ -31,12 +32,38 @@ def reference(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
         "macro_f1": sk.f1_score(labels, predictions, **named),
         "roc_auc": np.mean(areas) if areas else np.nan,
         "log_loss": sk.log_loss(labels, probabilities, labels=range(classes)),
+        "balanced_accuracy": quietly(sk.balanced_accuracy_score, labels, predictions),
+        "weighted_precision": sk.precision_score(labels, predictions, **weighted),
+        "weighted_recall": sk.recall_score(labels, predictions, **weighted),
+        "weighted_f1": sk.f1_score(labels, predictions, **weighted),
+        "brier": sk.brier_score_loss(labels, probabilities, labels=range(classes)),
+        "cohen_kappa": quietly(sk.cohen_kappa_score, labels, predictions, labels=range(classes)),
+        "mcc": quietly(sk.matthews_corrcoef, labels, predictions),
+        "top_k(k=2)": top(labels, probabilities, 2),
+        "top_k": top(labels, probabilities, 5),
     }
 
 
+def quietly(metric, *args, **options) -> float:
+    """Its value; it also warns of what is degenerate, which is the point here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return metric(*args, **options)
+
+
+def top(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
+    """scikit-learn's; it takes no matrix of two columns, of which the best two hold everything."""
+    from sklearn.metrics import top_k_accuracy_score
+
+    classes = probabilities.shape[1]
+    return 1.0 if classes <= k else top_k_accuracy_score(labels, probabilities, k=k, labels=range(classes))
+
+
 def agree(labels: np.ndarray, logits: np.ndarray) -> None:
-    ours, theirs = measure(labels, logits), reference(labels, logits)
-    assert list(ours) == ["loss", *SIX]
+    theirs = reference(labels, logits)
+    ours = measure(labels, logits, list(theirs))
+    assert list(ours) == ["loss", *theirs]
+    assert list(ours)[1:7] == list(SIX)
     for name, value in theirs.items():
         assert ours[name] == pytest.approx(value, rel=1e-12, abs=1e-12, nan_ok=True), name
 
@@ -132,6 +159,31 @@ def test_half_precision_is_computed_in_double() -> None:
     random = np.random.default_rng(0)
     labels, logits = random.integers(0, 4, 500), random.normal(size=(500, 4)).astype(np.float16)
     assert measure(labels, logits) == measure(labels, logits.astype(np.float64))
+
+
+def test_ece_agrees_with_a_second_implementation() -> None:
+    from mapie.metrics.calibration import expected_calibration_error as second
+
+    for seed, classes in enumerate((2, 3, 10, 50)):
+        random = np.random.default_rng(seed)
+        labels, logits = random.integers(0, classes, 3000), random.normal(size=(3000, classes)) * 3
+        logits[np.arange(3000), labels] += 2
+        probabilities = softmax(logits)
+        right, confidences = (probabilities.argmax(1) == labels).astype(int), probabilities.max(1)
+        for bins in (1, 10, 15):
+            figures = measure(labels, logits, [f"ece(bins={bins})", f"adaptive_ece(bins={bins})"])
+            expected = second(right, confidences, num_bins=bins + 1, split_strategy="uniform")  # it counts edges
+            assert figures[f"ece(bins={bins})"] == pytest.approx(expected, rel=1e-12)
+            expected = second(right, confidences, num_bins=bins + 1, split_strategy="quantile")
+            # It leaves its lowest bin's edge out into a bin of one picture of its own.
+            assert figures[f"adaptive_ece(bins={bins})"] == pytest.approx(expected, abs=2 / 3000)
+
+
+def test_a_calibrated_classifier_has_no_calibration_error() -> None:
+    probabilities = np.repeat([[0.75, 0.25]], 400, axis=0)
+    labels = np.repeat([0, 0, 0, 1], 100)
+    assert METRICS["ece"](labels, probabilities) == METRICS["adaptive_ece"](labels, probabilities) == 0
+    assert METRICS["ece"](np.zeros(400, dtype=int), probabilities) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.base.registry import Registry
+from shoebox.evaluation.reliability import BINS, reliability
 
 Floats = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -25,6 +26,27 @@ METRICS: Registry[Metric] = Registry("metric")
 # The six of every epoch: the columns of a run's history and the panels of the figure `six_metrics`.
 SIX = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "roc_auc", "log_loss")
 
+# What an evaluation is summed up by, the most telling first.
+HEADLINE = (
+    "accuracy",
+    "balanced_accuracy",
+    "top_k",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+    "roc_auc",
+    "log_loss",
+    "brier",
+    "ece",
+    "adaptive_ece",
+    "cohen_kappa",
+    "mcc",
+)
+LOWER_IS_BETTER = frozenset({"loss", "log_loss", "brier", "ece", "adaptive_ece"})
+
 
 def measure(labels: Labels, logits: Floats, names: Sequence[str] = SIX) -> dict[str, float]:
     """The loss and the named metrics of one part.
@@ -32,7 +54,7 @@ def measure(labels: Labels, logits: Floats, names: Sequence[str] = SIX) -> dict[
     Args:
         labels: (N,) integers, -1 where the class is not known; those rows are left out.
         logits: (N, K) floats of any precision; all figures are computed in float64.
-        names: metrics of `METRICS`, without options.
+        names: metrics of `METRICS`, with options where wanted: "top_k(k=3)".
 
     Returns:
         "loss" (mean cross-entropy in nats, unbounded, no label smoothing), then one entry a name, in that order. All of
@@ -45,7 +67,7 @@ def measure(labels: Labels, logits: Floats, names: Sequence[str] = SIX) -> dict[
         probabilities, log_total = _normalise(logits)
         if np.isfinite(probabilities).all():
             loss = float(np.mean(log_total - logits[np.arange(len(labels)), labels]))
-            return {"loss": loss, **{name: float(METRICS[name](labels, probabilities)) for name in names}}
+            return {"loss": loss, **{name: float(METRICS.build(name, labels, probabilities)) for name in names}}
     return dict.fromkeys(("loss", *names), float("nan"))
 
 
@@ -153,3 +175,109 @@ def log_loss(labels: Labels, probabilities: Floats) -> float:
     eps = np.finfo(probabilities.dtype).eps
     own = probabilities[np.arange(len(labels)), labels]
     return float(-np.mean(np.log(np.clip(own, eps, 1 - eps))))
+
+
+@METRICS.register
+def balanced_accuracy(labels: Labels, probabilities: Floats) -> float:
+    """Recall averaged over the classes that have pictures, each class counting the same."""
+    scores = per_class(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    return float(np.mean(scores[1, np.unique(labels)]))
+
+
+@METRICS.register
+def top_k(labels: Labels, probabilities: Floats, *, k: int = 5) -> float:
+    """The share of rows whose label is among the k classes of highest probability; 1 where there are no more than k.
+
+    Of equal probabilities the later class ranks first, as scikit-learn has it.
+    """
+    own = probabilities[np.arange(len(labels)), labels][:, None]
+    later = np.arange(probabilities.shape[1]) > np.asarray(labels)[:, None]
+    before = (probabilities > own) | ((probabilities == own) & later)
+    return float(np.mean(before.sum(axis=1) < k))
+
+
+def _weighted(labels: Labels, probabilities: Floats, row: int) -> float:
+    """The mean over the classes, each counting as often as it has pictures."""
+    scores = per_class(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    support = np.bincount(labels, minlength=probabilities.shape[1])
+    return float(np.average(np.nan_to_num(scores[row]), weights=support))
+
+
+@METRICS.register
+def weighted_precision(labels: Labels, probabilities: Floats) -> float:
+    """Precision averaged over the classes, each counting as often as it has pictures."""
+    return _weighted(labels, probabilities, 0)
+
+
+@METRICS.register
+def weighted_recall(labels: Labels, probabilities: Floats) -> float:
+    """Recall averaged over the classes, each counting as often as it has pictures: the accuracy."""
+    return _weighted(labels, probabilities, 1)
+
+
+@METRICS.register
+def weighted_f1(labels: Labels, probabilities: Floats) -> float:
+    """F1 averaged over the classes, each counting as often as it has pictures."""
+    return _weighted(labels, probabilities, 2)
+
+
+@METRICS.register
+def brier(labels: Labels, probabilities: Floats) -> float:
+    """Mean squared distance between the probabilities and the truth (Brier 1950): 0…2, and for two classes 0…1.
+
+    With two classes only the probability of the second counts, as Brier's score is used there and as scikit-learn has
+    it by default.
+    """
+    return float(np.mean(brier_terms(labels, probabilities)))
+
+
+def brier_terms(labels: Labels, probabilities: Floats) -> NDArray[np.float64]:
+    """What each row (N,) adds to `brier`."""
+    distance = np.array(probabilities, dtype=np.float64)
+    distance[np.arange(len(labels)), labels] -= 1
+    return np.einsum("nk,nk->n", distance, distance) / (2 if distance.shape[1] == 2 else 1)
+
+
+@METRICS.register
+def ece(labels: Labels, probabilities: Floats, *, bins: int = BINS) -> float:
+    """Expected calibration error: how far confidence and accuracy lie apart, in bins of equal width.
+
+    Naeini et al. 2015 (doi.org/10.1609/aaai.v29i1.9602), with the 15 bins of Guo et al. 2017 (arxiv:1706.04599).
+    """
+    right = probabilities.argmax(axis=1) == labels
+    return reliability(probabilities.max(axis=1), right, bins=bins).error
+
+
+@METRICS.register
+def adaptive_ece(labels: Labels, probabilities: Floats, *, bins: int = BINS) -> float:
+    """The calibration error in bins of equally many pictures, which a crowd of sure predictions cannot hide."""
+    right = probabilities.argmax(axis=1) == labels
+    return reliability(probabilities.max(axis=1), right, bins=bins, adaptive=True).error
+
+
+@METRICS.register
+def cohen_kappa(labels: Labels, probabilities: Floats) -> float:
+    """Agreement beyond chance (Cohen 1960): 1 perfect, 0 as by chance; nan where one class is all there is."""
+    right, supported, predicted = _totals(labels, probabilities)
+    by_chance = supported @ predicted / len(labels) ** 2
+    return float(1 - (1 - right / len(labels)) / (1 - by_chance)) if by_chance < 1 else float("nan")
+
+
+@METRICS.register
+def mcc(labels: Labels, probabilities: Floats) -> float:
+    """Matthews's correlation of labels and predictions, for many classes (Gorodkin 2004): -1…1.
+
+    0 where only one class is there or predicted.
+    """
+    right, supported, predicted = _totals(labels, probabilities)
+    square = float(len(labels)) ** 2
+    spread = (square - supported @ supported) * (square - predicted @ predicted)
+    return float((right * len(labels) - supported @ predicted) / np.sqrt(spread)) if spread else 0.0
+
+
+def _totals(labels: Labels, probabilities: Floats) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """How many rows are right, how many (K,) each class has, and how many (K,) are predicted as it."""
+    predictions, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    supported = np.bincount(labels, minlength=classes).astype(np.float64)
+    predicted = np.bincount(predictions, minlength=classes).astype(np.float64)
+    return float(np.sum(predictions == labels)), supported, predicted
