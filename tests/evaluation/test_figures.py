@@ -87,10 +87,26 @@ HISTORIES = {
     "read as text": (history(3).astype(str),),
 }
 FEW_HISTORIES = {name: HISTORIES[name] for name in ("usual", "one epoch", "no epoch", "all nan")}
+
+
+def climbed(names: tuple[str, ...], *histories: pd.DataFrame, part: str = "test") -> tuple[Any, ...]:
+    accuracies = np.linspace(0.7, 0.93, len(names))
+    table = pd.DataFrame({"step": pd.Series(names, dtype=object), "part": part, "accuracy": accuracies})
+    return dict(zip(names, histories, strict=True)), table
+
+
 EXAMPLES: dict[str, dict[str, tuple[Any, ...]]] = {
     "curves": HISTORIES,
     "six_metrics": FEW_HISTORIES,
     "learning_rate": FEW_HISTORIES | {"no column": (history(3).drop(columns="lr"),)},
+    "ladder": {
+        "usual": climbed(("plain", "+ batch norm", "+ dropout"), history(20), history(20), history(12)),
+        "one without validation": climbed(("plain", "+ more"), history(5, val=False), history(9)),
+        "one step": climbed(("plain",), history(1), part="val"),
+        "nothing": ({}, pd.DataFrame(columns=["step", "part", "accuracy"])),
+        "diverged": climbed(("plain", "+ batch norm"), NOT_A_NUMBER * np.nan, history(3)),
+        "awkward": climbed(AWKWARD, *[history(3)] * len(AWKWARD)),
+    },
     "confusion_matrix": {
         "two": (scored(("ants", "bees")),),
         "one": (scored(("ants",)),),

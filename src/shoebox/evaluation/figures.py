@@ -2,8 +2,8 @@
 
 In: a history (a DataFrame, a row an epoch: epoch, train_loss, val_loss, train_accuracy, …, lr), counts (classes ×
 parts), an `Evaluation`, or uint8 pictures. Out: a `Figure` that no window or global state knows of; `write_figures`
-saves them as PNG. The confusion matrix of `shoebox.evaluation.matrix` and the grids of pictures of
-`shoebox.evaluation.grids` are in the registry too.
+saves them as PNG. Those over epochs live in `shoebox.evaluation.epochs`, the confusion matrix in
+`shoebox.evaluation.matrix`, the grids of pictures in `shoebox.evaluation.grids`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shoebox.base.files import atomic_write
 from shoebox.base.registry import Registry
 from shoebox.evaluation import style
+from shoebox.evaluation.epochs import curves, ladder, learning_rate, six_metrics
 from shoebox.evaluation.grids import augmentation_grid, sample_grid, wrong_grid
 from shoebox.evaluation.matrix import confusion_matrix
-from shoebox.evaluation.metrics import SIX
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -31,6 +29,7 @@ __all__ = [
     "class_distribution",
     "confusion_matrix",
     "curves",
+    "ladder",
     "learning_rate",
     "sample_grid",
     "six_metrics",
@@ -39,10 +38,17 @@ __all__ = [
 ]
 
 FIGURES: Registry[Callable[..., "Figure"]] = Registry("figure")
-for _drawing in (confusion_matrix, sample_grid, augmentation_grid, wrong_grid):
+for _drawing in (
+    curves,
+    six_metrics,
+    learning_rate,
+    ladder,
+    confusion_matrix,
+    sample_grid,
+    augmentation_grid,
+    wrong_grid,
+):
     FIGURES.register(_drawing)
-
-_TITLES = {"roc_auc": "ROC-AUC", "macro_f1": "macro F1"}
 
 
 def write_figures(folder: Path, figures: "Mapping[str, Figure]") -> list[Path]:
@@ -63,114 +69,6 @@ def write_figures(folder: Path, figures: "Mapping[str, Figure]") -> list[Path]:
             made.savefig(file, format="png", dpi=style.DPI, pil_kwargs={"compress_level": 3})
         written.append(path)
     return written
-
-
-@FIGURES.register
-@style.figure
-def curves(history: "pd.DataFrame", *, best: int | None = None) -> "Figure":
-    """Loss and accuracy over the epochs, train against validation, the best epoch marked.
-
-    Args:
-        history: columns epoch, train_loss, val_loss, train_accuracy, val_accuracy; those of validation may be missing.
-        best: the epoch to mark; by default the one of highest val_macro_f1, and none without validation.
-    """
-    made = style.new_figure(10, 4.2)
-    for axes, metric in zip(made.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        _over_epochs(axes, history, metric, _best_epoch(history, best))
-    _legend(made)
-    return made
-
-
-@FIGURES.register
-@style.figure
-def six_metrics(history: "pd.DataFrame", *, best: int | None = None) -> "Figure":
-    """The six metrics of every epoch in six panels, train against validation; arguments as `curves`."""
-    made = style.new_figure(11, 6.4)
-    for axes, metric in zip(made.subplots(2, 3).flat, SIX, strict=True):
-        _over_epochs(axes, history, metric, _best_epoch(history, best))
-    _legend(made)
-    return made
-
-
-@FIGURES.register
-@style.figure
-def learning_rate(history: "pd.DataFrame") -> "Figure":
-    """The learning rate over the epochs (column lr)."""
-    made = style.new_figure(6.4, 3.6)
-    axes = made.add_subplot()
-    _line(axes, history, "lr", style.TRAIN, "learning rate")
-    _dress(axes, "learning rate")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
-    return made
-
-
-def _over_epochs(axes: "Axes", history: "pd.DataFrame", metric: str, best: int | None) -> None:
-    """One panel: `metric` of train and validation over the epochs."""
-    _line(axes, history, f"train_{metric}", style.TRAIN, "train")
-    _line(axes, history, f"val_{metric}", style.VAL, "validation")
-    if best is not None and axes.lines:
-        at_best = _column(history, f"val_{metric}")[_column(history, "epoch") == best]
-        axes.plot([best] * len(at_best), at_best, "o", markersize=9, markerfacecolor="none", color=style.VAL)
-        dashes: dict[str, Any] = {"color": style.MUTED, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1}
-        axes.axvline(best, label=f"best epoch ({best})", **dashes)
-    _dress(axes, _TITLES.get(metric, metric.replace("_", " ")))
-
-
-def _line(axes: "Axes", history: "pd.DataFrame", column: str, colour: str, label: str) -> None:
-    """Draw one column; what is not finite leaves a gap, and a column without any finite value is not drawn."""
-    values = _column(history, column)
-    if np.isfinite(values).any():
-        size = 4.5 if len(values) <= 30 else 1.8  # points between two gaps have no line: the marker shows them
-        axes.plot(_column(history, "epoch"), values, color=colour, label=label, marker="o", markersize=size)
-
-
-def _dress(axes: "Axes", title: str) -> None:
-    """Title, axis labels and ranges of a panel over epochs."""
-    from matplotlib.ticker import MaxNLocator
-
-    drawn = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines if line.get_marker() == "o"]
-    values = np.concatenate([np.empty(0), *drawn])
-    values = values[np.isfinite(values)]
-    axes.set_title(title)
-    axes.set_xlabel("epoch")
-    if not len(values):
-        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
-        axes.set(xticks=[], yticks=[])
-        return
-    axes.margins(y=0.1)
-    epochs = np.concatenate([np.asarray(line.get_xdata(), dtype=np.float64) for line in axes.lines])
-    axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    low, high = values.min(), values.max()
-    if "loss" in title and low > 0 and high > 100 * low:
-        axes.set_yscale("log")  # one exploded epoch would flatten all others
-        axes.set_ylabel("log scale")
-    elif high - low < 0.1 * abs(high):  # a difference in the fourth digit is not to look like a leap
-        axes.set_ylim(low - 0.1 * abs(high), high + 0.1 * abs(high))
-
-
-def _column(history: "pd.DataFrame", column: str) -> NDArray[np.float64]:
-    """A column as floats, nan for what is missing, not finite or not a number."""
-    import pandas as pd
-
-    if column not in history:
-        return np.full(len(history), np.nan)
-    values = pd.to_numeric(history[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _best_epoch(history: "pd.DataFrame", chosen: int | None) -> int | None:
-    scores = _column(history, "val_macro_f1")
-    if chosen is not None or not np.isfinite(scores).any():
-        return chosen
-    return int(_column(history, "epoch")[np.nanargmax(scores)])
-
-
-def _legend(made: "Figure") -> None:
-    """One legend below all panels."""
-    entries = {label: line for axes in made.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if entries:
-        made.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries))
 
 
 @FIGURES.register

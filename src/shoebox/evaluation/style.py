@@ -24,6 +24,7 @@ TRAIN, VAL, GOOD, BAD = "#0072b2", "#d55e00", "#007a5a", "#b8460e"
 PARTS = {"train": TRAIN, "val": VAL, "test": "#009e73", "pile": "#cc79a7", "": "#a3adb8"}
 PART_NAMES = {"val": "validation", "": "undecided"}
 SHADES = ("#f7fafc", "#cfe3f1", "#8fbfdf", "#3f8fc4", "#0b62a0", "#083a63")  # light to dark, for shares of 0…1
+STEPS = ("#a3c9e2", "#3f8fc4", "#06304f")  # light to dark, for things that come one after another
 DPI = 150
 NAMED = 100  # classes up to which an axis has room for their names
 
