@@ -172,9 +172,13 @@ def log_loss(labels: Labels, probabilities: Floats) -> float:
 
     As scikit-learn's. Where "loss" grows without bound on one confident mistake, this stops at 36.04 for float64.
     """
+    return float(np.mean(_log_loss_terms(labels, probabilities)))
+
+
+def _log_loss_terms(labels: Labels, probabilities: Floats) -> Floats:
     eps = np.finfo(probabilities.dtype).eps
     own = probabilities[np.arange(len(labels)), labels]
-    return float(-np.mean(np.log(np.clip(own, eps, 1 - eps))))
+    return -np.log(np.clip(own, eps, 1 - eps))
 
 
 @METRICS.register
@@ -190,10 +194,14 @@ def top_k(labels: Labels, probabilities: Floats, *, k: int = 5) -> float:
 
     Of equal probabilities the later class ranks first, as scikit-learn has it.
     """
+    return float(np.mean(_top_k_terms(labels, probabilities, k=k)))
+
+
+def _top_k_terms(labels: Labels, probabilities: Floats, *, k: int) -> Floats:
     own = probabilities[np.arange(len(labels)), labels][:, None]
     later = np.arange(probabilities.shape[1]) > np.asarray(labels)[:, None]
     before = (probabilities > own) | ((probabilities == own) & later)
-    return float(np.mean(before.sum(axis=1) < k))
+    return (before.sum(axis=1) < k).astype(np.float64)
 
 
 def _weighted(labels: Labels, probabilities: Floats, row: int) -> float:
@@ -228,14 +236,17 @@ def brier(labels: Labels, probabilities: Floats) -> float:
     With two classes only the probability of the second counts, as Brier's score is used there and as scikit-learn has
     it by default.
     """
-    return float(np.mean(brier_terms(labels, probabilities)))
+    return float(np.mean(_brier_terms(labels, probabilities)))
 
 
-def brier_terms(labels: Labels, probabilities: Floats) -> NDArray[np.float64]:
-    """What each row (N,) adds to `brier`."""
+def _brier_terms(labels: Labels, probabilities: Floats) -> Floats:
     distance = np.array(probabilities, dtype=np.float64)
     distance[np.arange(len(labels)), labels] -= 1
     return np.einsum("nk,nk->n", distance, distance) / (2 if distance.shape[1] == 2 else 1)
+
+
+TERMS: dict[str, Callable[..., Floats]] = {"log_loss": _log_loss_terms, "top_k": _top_k_terms, "brier": _brier_terms}
+"""For metrics that are a mean over the rows: what each row (N,) adds. Arguments as the metric's."""
 
 
 @METRICS.register

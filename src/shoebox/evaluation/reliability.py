@@ -51,16 +51,27 @@ def reliability(
         adaptive: bins of equally many pictures (edges at the quantiles; Nguyen and O'Connor 2015,
             doi.org/10.18653/v1/D15-1182) instead of bins of equal width. Equal confidences stay in one bin.
     """
-    if bins < 1:
-        raise ValueError(f"bins={bins}: expected 1 or more")
-    shares = np.linspace(0, 1, bins + 1)
-    edges = np.quantile(confidences, shares) if adaptive and len(confidences) else shares
-    place = np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
+    edges, places = place(confidences, bins=bins, adaptive=adaptive)
+    count = np.bincount(places, minlength=bins)
     with np.errstate(invalid="ignore"):
         return Reliability(
             edges,
             count,
-            np.bincount(place, weights=confidences, minlength=bins) / count,
-            np.bincount(place, weights=right, minlength=bins) / count,
+            np.bincount(places, weights=confidences, minlength=bins) / count,
+            np.bincount(places, weights=right, minlength=bins) / count,
         )
+
+
+def place(
+    confidences: NDArray[np.floating], *, bins: int, adaptive: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The edges (bins + 1,) and the bin (N,) of each confidence.
+
+    Raises:
+        ValueError: fewer than one bin.
+    """
+    if bins < 1:
+        raise ValueError(f"bins={bins}: expected 1 or more")
+    shares = np.linspace(0, 1, bins + 1)
+    edges = np.quantile(confidences, shares) if adaptive and len(confidences) else shares
+    return edges, np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1)
