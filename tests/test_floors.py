@@ -16,7 +16,7 @@ FLOORS = [
     {"classifier"},
     {"training", "deploy"},
     {"estimator", "demo"},
-    {"cli", ""},
+    {"cli", "", "__main__"},
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -9,7 +9,7 @@ import ast
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from shoebox.base.errors import UsageError
 
@@ -55,10 +55,18 @@ class Registry(Mapping[str, Builder], Generic[Builder]):
         self.kind = kind
         self._builders: dict[str, Builder] = {}
 
-    def register(self, builder: Builder | None = None, *, name: str | None = None) -> Any:
+    @overload
+    def register(self, builder: Builder, *, name: str | None = None) -> Builder: ...
+
+    @overload
+    def register(self, builder: None = None, *, name: str | None = None) -> Callable[[Builder], Builder]: ...
+
+    def register(
+        self, builder: Builder | None = None, *, name: str | None = None
+    ) -> Builder | Callable[[Builder], Builder]:
         """Add a function under its own name, or under `name`. Usable as a decorator with or without arguments."""
         if builder is None:
-            return lambda b: self.register(b, name=name)
+            return lambda later: self.register(later, name=name)
         key = name or builder.__name__
         if key in self._builders:
             raise ValueError(f"the {self.kind} {key!r} is registered already")

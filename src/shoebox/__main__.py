@@ -1,0 +1,5 @@
+"""`python -m shoebox` is the command `shoebox`."""
+
+from shoebox.cli import main
+
+main()
