@@ -29,6 +29,7 @@ from shoebox.evaluation.figures import write_figures
 from shoebox.evaluation.results import augmentation_grid, evenly, write_results
 from shoebox.training.fit import fit
 from shoebox.training.planner import plan
+from shoebox.training.scoring import score_parts
 from shoebox.training.session import Session
 
 RESULTS_SECONDS = 9.0
@@ -102,13 +103,7 @@ def train(
         progress.say(
             f"{len(packed.skipped) + len(index.skipped)} files were skipped; {folder / 'skipped.csv'} says why"
         )
-    scored: dict[str, Evaluation] = {}
-    for part in ("val", "test"):
-        rows = np.flatnonzero((packed.index.part == part) & (packed.index.labels >= 0))
-        if len(rows):
-            scored[part] = classifier.score(packed, rows, part, progress=progress)
-            scored[part].save(folder / f"{part}.npz")
-            classifier.card[part] = scored[part].metrics()
+    scored = score_parts(classifier, packed, folder, progress=progress)
     classifier.save(folder)
     evaluation = scored.get("test") or scored.get("val")
     write_results(folder / "results", folder, evaluation, packed)
