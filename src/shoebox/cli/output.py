@@ -1,11 +1,11 @@
 """How results are printed: one JSON object, or text for people."""
 
 import json
-import math
 import sys
 from typing import Any
 
 from shoebox.base.progress import printable
+from shoebox.base.tables import plain
 
 
 def complain(error: object, code: int) -> int:
@@ -16,16 +16,7 @@ def complain(error: object, code: int) -> int:
 
 def emit(result: dict[str, Any], as_json: bool, text: str) -> None:
     """Print a result: as one JSON object, or as the text made for people."""
-    print(json.dumps(finite(result), ensure_ascii=True, default=str) if as_json else printable(text), flush=True)
-
-
-def finite(value: Any) -> Any:
-    """`value` with numbers that JSON cannot write (nan, inf) as null."""
-    if isinstance(value, dict):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    print(json.dumps(plain(result), ensure_ascii=True, default=str) if as_json else printable(text), flush=True)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

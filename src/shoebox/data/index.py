@@ -160,8 +160,9 @@ class ImageIndex:
             rows, names = np.roll(rows, -1, axis=0), [*names, ""]
         else:
             rows = rows[1:]
+        # As objects: pandas's own strings cannot hold a name that is not UTF-8.
         table: pd.DataFrame = pd.DataFrame(
-            rows, index=pd.Index(names, name="class"), columns=[p or "undecided" for p in parts]
+            rows, index=pd.Index(names, dtype=object, name="class"), columns=[p or "undecided" for p in parts]
         )
         return table
 

@@ -6,23 +6,17 @@ In: a classifier and files, folders or globs. Out: rows, one a file, in a CSV, J
 from __future__ import annotations
 
 import contextlib
-import csv
 import glob
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoebox.base.errors import ShoeboxError, UsageError
-from shoebox.base.files import atomic_write
 from shoebox.base.progress import QUIET, Progress, printable
+from shoebox.base.tables import SUFFIXES, Row, writer
 from shoebox.classifier import Classifier
 from shoebox.data.tree import read_tree
-
-SUFFIXES = (".csv", ".jsonl", ".parquet")
-
-Row = dict[str, Any]
 
 
 def find_files(places: Sequence[str]) -> list[Path]:
@@ -95,8 +89,10 @@ def predict_files(
     classifier = Classifier.load(run, device)
     counts = {"pictures": 0, "failed": 0}
     kept: list[Row] = []
+    columns = classifier.columns(top)
+    numbers = [name for name in columns if name.startswith("confidence")]
     with contextlib.ExitStack() as stack:
-        write = stack.enter_context(writer(out, classifier.columns(top))) if out else kept.append
+        write = stack.enter_context(writer(out, columns, numbers)) if out else kept.append
         for row in progress.track(classifier.predictions(files, top), len(files), "predicting"):
             counts["pictures"] += 1
             counts["failed"] += row["status"] != "ok"
@@ -112,52 +108,3 @@ def describe(row: Row) -> str:
         return f"not read ({row['status']})"
     ranks = ["", *(f"_{n}" for n in range(2, len(row)))]
     return ", ".join(f"{row[f'label{r}']} {row[f'confidence{r}']:.1%}" for r in ranks if f"label{r}" in row)
-
-
-@contextlib.contextmanager
-def writer(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Row], object]]:
-    """Give a function that adds a row to `path`, which appears when the block ends without an error."""
-    if path.suffix.lower() == ".parquet":
-        with atomic_write(path) as file:
-            yield from _parquet(file, columns)
-        return
-    with atomic_write(path, "w") as file:
-        if path.suffix.lower() == ".csv":
-            table = csv.DictWriter(file, columns, restval="")
-            table.writeheader()
-            yield lambda row: table.writerow({key: harmless(value) for key, value in row.items()})
-        else:
-            yield lambda row: file.write(json.dumps({key: speakable(value) for key, value in row.items()}) + "\n")
-
-
-def _parquet(file: Any, columns: Sequence[str], group: int = 10_000) -> Iterator[Callable[[Row], object]]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    kinds = [(name, pa.float64() if name.startswith("confidence") else pa.string()) for name in columns]
-    rows: list[Row] = []
-    with parquet.ParquetWriter(file, pa.schema(kinds)) as table:
-
-        def flush() -> None:
-            data = [{key: speakable(value) for key, value in row.items()} for row in rows]
-            table.write_table(pa.Table.from_pylist(data, pa.schema(kinds)))
-            rows.clear()
-
-        def add(row: Row) -> None:
-            rows.append(row)
-            if len(rows) >= group:
-                flush()
-
-        yield add
-        flush()
-
-
-def harmless(value: Any) -> Any:
-    """A CSV cell that a spreadsheet will not run: text that begins like a formula gets a leading apostrophe."""
-    value = speakable(value)
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-
-
-def speakable(value: Any) -> Any:
-    """Text that can be written as UTF-8: bytes of a file name that are none become escapes (\\udcff as \\xff)."""
-    return os.fsencode(value).decode("utf-8", "backslashreplace") if isinstance(value, str) else value

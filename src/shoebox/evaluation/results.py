@@ -1,6 +1,6 @@
 """The results of a run, written where a person finds them: figures, tables and the report as text.
 
-In: an Evaluation, the pictures it scored, the run's record. Out: a folder of PNG, CSV and Markdown files.
+In: an Evaluation, the pictures it scored, the run's record. Out: a folder of PNG, CSV, JSON and Markdown files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from torch.nn import functional as F
 
 from shoebox.base.files import atomic_write
 from shoebox.base.recipe import Recipe
+from shoebox.base.tables import plain, write_rows
 from shoebox.data.augment import compose
 from shoebox.data.draw import Draw
 from shoebox.data.pack import Pack, Stream
 from shoebox.evaluation import figures, grids
 from shoebox.evaluation.evaluation import Evaluation
-from shoebox.evaluation.tables import epoch_table
+from shoebox.evaluation.tables import epoch_csv, epoch_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,8 @@ def write_results(folder: Path, run: Path | None, evaluation: Evaluation | None,
         drawn |= history_figures(history)
         with atomic_write(folder / "epochs.md", "w") as file:
             file.write(epoch_table(history))
+        with atomic_write(folder / "epochs.csv", "w") as file:
+            file.write(epoch_csv(history))
     rows = evenly(packed.index.labels, 16)
     drawn["sample_grid"] = grids.sample_grid(packed.gather(rows), named(packed, rows))
     if run and (run / "recipe.yaml").is_file():
@@ -69,15 +72,16 @@ def history_figures(history: pd.DataFrame) -> dict[str, Figure]:
 
 
 def write_tables(folder: Path, evaluation: Evaluation) -> None:
-    """Write `metrics.json`, `report.csv`, `report.txt` and `predictions.csv`."""
+    """Write `metrics.json`, `report.csv`, `report.txt` and `predictions.csv`; what is not a number is null or empty."""
     with atomic_write(folder / "metrics.json", "w") as file:
-        json.dump(evaluation.metrics(), file, indent=2)
-    with atomic_write(folder / "report.csv", "w") as file:
-        evaluation.report().to_csv(file)
+        json.dump(plain(evaluation.metrics()), file, indent=2)
+    report = evaluation.report()
+    rows = [{"class": name, **row} for name, row in zip(report.index, report.to_dict("records"), strict=True)]
+    write_rows(folder / "report.csv", rows, ["class", *report.columns])
     with atomic_write(folder / "report.txt", "w") as file:
         file.write(evaluation.report_text())
-    with atomic_write(folder / "predictions.csv", "w") as file:
-        evaluation.to_frame().to_csv(file, index=False)
+    predictions = evaluation.to_frame()
+    write_rows(folder / "predictions.csv", predictions.to_dict("records"), list(predictions.columns))
 
 
 def wrong_grid(evaluation: Evaluation, packed: Pack | Stream) -> Figure:
@@ -92,6 +96,8 @@ def augmentation_grid(recipe: Recipe, packed: Pack | Stream, pictures: int = 5, 
     train = np.flatnonzero(packed.index.part == "train")
     rows = train[evenly(packed.index.labels[train], pictures)]
     originals = packed.gather(rows)
+    if not len(rows):
+        return grids.augmentation_grid(originals, originals[:, None])
     batch = torch.from_numpy(originals).permute(0, 3, 1, 2)
     targets = F.one_hot(torch.from_numpy(packed.index.labels[rows]).clamp_min(0), len(packed.index.classes)).float()
     augment = compose(recipe.augment or ())
