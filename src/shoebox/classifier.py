@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +26,10 @@ from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
 from shoebox.data.picture import Unreadable, load
 from shoebox.data.preprocess import Preprocess
+from shoebox.data.reading import work_through
 from shoebox.data.sources import open_source
 from shoebox.data.split import read_split
+from shoebox.evaluation.answers import answer, columns, ranks
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.results import write_results
 from shoebox.models import Network, build_model
@@ -99,19 +99,18 @@ class Classifier:
 
     def predictions(self, pictures: Iterable[Any], top: int = 3, *, batch_size: int = 64) -> Iterator[dict[str, Any]]:
         """`predict` as a stream: rows come as they are ready, and only a few batches are ever in memory."""
-        top = min(top, len(self.classes))
-        if top < 1:
-            raise UsageError(f"top={top}: expected 1 or more")
-        waiting = iter(pictures)
-        with ThreadPoolExecutor(2) as threads:
+        ranks(len(self.classes), top)
+        for item, found in work_through(pictures, self.preprocess, self.probabilities, chunk=batch_size):
+            path = str(item) if isinstance(item, (str, Path)) else ""
+            if isinstance(found, Unreadable):
+                yield {"path": path, "status": found.reason}
+            else:
+                yield answer(path, found, self.classes, top)
 
-            def submit() -> list[tuple[Any, Future[NDArray[np.uint8] | Unreadable]]]:
-                return [(item, threads.submit(_load, item, self.preprocess)) for item in islice(waiting, batch_size)]
-
-            ahead = submit()
-            while ahead:
-                current, ahead = ahead, submit()
-                yield from self._rows([(item, future.result()) for item, future in current], top)
+    def probabilities(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities (N, K) of stored pixels uint8 (N, S, S, 3), as `shoebox.data.picture.load` gives them."""
+        answers: NDArray[np.float32] = self.scores(torch.from_numpy(pictures).permute(0, 3, 1, 2))[0].softmax(1).numpy()
+        return answers
 
     def predict_proba(self, pictures: Sequence[Any], *, batch_size: int = 64) -> NDArray[np.float64]:
         """Probabilities (N, K) float64 of pictures, each a path, bytes or an array uint8 (H, W, 3).
@@ -128,28 +127,7 @@ class Classifier:
 
     def columns(self, top: int) -> list[str]:
         """The names of the columns `predict` gives."""
-        ranks = range(2, min(top, len(self.classes)) + 1)
-        extra = [name for rank in ranks for name in (f"label_{rank}", f"confidence_{rank}")]
-        return ["path", "label", "confidence", *extra, "status"]
-
-    def _rows(self, loaded: list[tuple[Any, NDArray[np.uint8] | Unreadable]], top: int) -> Iterator[dict[str, Any]]:
-        arrays = [pixels for _, pixels in loaded if not isinstance(pixels, Unreadable)]
-        best: Iterator[Any] = iter(())
-        if arrays:
-            stored = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-            probabilities = self.scores(stored)[0].softmax(1)
-            best = zip(*(part.tolist() for part in probabilities.topk(top)), strict=True)
-        for item, pixels in loaded:
-            path = str(item) if isinstance(item, (str, Path)) else ""
-            if isinstance(pixels, Unreadable):
-                yield {"path": path, "status": pixels.reason}
-                continue
-            confidences, indices = next(best)
-            row: dict[str, Any] = {"path": path, "status": "ok"}
-            for rank, (confidence, index) in enumerate(zip(confidences, indices, strict=True), 1):
-                suffix = f"_{rank}" if rank > 1 else ""
-                row[f"label{suffix}"], row[f"confidence{suffix}"] = self.classes[index], confidence
-            yield row
+        return columns(len(self.classes), top)
 
     def evaluate(
         self,
@@ -284,10 +262,3 @@ class Classifier:
 
 def _source(item: Any) -> Path | bytes | NDArray[np.uint8]:
     return Path(item) if isinstance(item, str) else item
-
-
-def _load(item: Any, preprocess: Preprocess) -> NDArray[np.uint8] | Unreadable:
-    try:
-        return load(_source(item), preprocess)
-    except Unreadable as e:
-        return e
