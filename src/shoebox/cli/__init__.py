@@ -9,7 +9,8 @@ import sys
 import typer
 
 from shoebox.base.errors import ShoeboxError
-from shoebox.cli import learn, use
+from shoebox.base.runtime import wait_politely
+from shoebox.cli import learn, study, use
 from shoebox.cli.output import complain
 
 app = typer.Typer(
@@ -22,12 +23,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (learn.demo, learn.data, learn.models, learn.train, learn.ladder, use.evaluate, use.predict, learn.cache):
+for verb in (
+    learn.demo,
+    learn.data,
+    learn.models,
+    learn.train,
+    learn.ladder,
+    use.evaluate,
+    use.predict,
+    study.compare,
+    study.runs,
+    learn.cache,
+):
     app.command()(verb)
 
 
 def main() -> None:
     """Run the command line and leave with its exit code; a person's mistake is one line, never a traceback."""
+    wait_politely()
     try:
         app()
     except ShoeboxError as e:

@@ -24,8 +24,9 @@ from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
 from shoebox.data.split import read_split, split
 from shoebox.models import Network, Pretrained
+from shoebox.training.budget import fit_to_time
 from shoebox.training.clock import TimeClock
-from shoebox.training.folder import hold_equal, make_writable, write_down, write_history
+from shoebox.training.folder import filled_in, hold_equal, make_writable, write_down, write_history
 from shoebox.training.loop import Diverged, Stopped, epochs, listening
 from shoebox.training.planner import Plan, plan
 from shoebox.training.session import Session, open_session
@@ -81,15 +82,18 @@ def fit(
             index = read_split(index, folder / "split.csv")
         else:
             index = split(index, validation=recipe.validation, test=recipe.test, seed=recipe.seed)
-        made = plan(recipe, index)
+        made = plan(filled_in(folder, recipe) if previous else recipe, index)
         if previous:
             made = dataclasses.replace(made, preprocess=hold_equal(folder, made, index))
         packed = pack(index, made.preprocess, cache=cache, progress=progress)
         packed.index.require_classes(2)
+        runtime = choose_runtime(device, made.recipe.precision)
         if not previous:
             made = with_measured_normalisation(made, packed)
+            if recipe.minutes and made.recipe.model == "speednet":
+                left = 60 * recipe.minutes - (time.monotonic() - (began if started is None else started))
+                made = fit_to_time(made, packed, runtime, left, progress)
             write_down(folder, made, index, (*index.skipped, *packed.skipped))
-        runtime = choose_runtime(device, made.recipe.precision)
         session = open_session(made, runtime, packed, folder / "checkpoints", progress)
         if recipe.minutes:
             end = (began if started is None else started) + 60 * recipe.minutes - (reserve(session) if reserve else 0)

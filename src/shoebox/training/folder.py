@@ -50,6 +50,13 @@ def write_down(folder: Path, plan: Plan, index: ImageIndex, skipped: Sequence[Sk
         writer.writerows([os.fsencode(s.path).decode("utf-8", "backslashreplace"), s.reason] for s in skipped)
 
 
+def filled_in(folder: Path, recipe: Recipe) -> Recipe:
+    """A resumed run's recipe: what it leaves open is as the stopped run decided it."""
+    before = Recipe.load(folder / "recipe.yaml").model_dump()
+    open_fields = [name for name, value in recipe.model_dump().items() if value is None and name not in FREE_TO_CHANGE]
+    return recipe.override({name: before[name] for name in open_fields})
+
+
 def hold_equal(folder: Path, plan: Plan, index: ImageIndex) -> Preprocess:
     """See that a resumed run trains what the stopped one did, and give the preprocessing it was trained with.
 

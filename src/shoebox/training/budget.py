@@ -1,0 +1,63 @@
+"""What to train when time is what is given: measure a few steps on this machine, then choose the network's width.
+
+In: a plan that leaves the network to the planner, the pack, the minutes. Out: the plan with a network that gets enough
+epochs in that time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from shoebox.base.progress import Progress
+from shoebox.base.runtime import Runtime
+from shoebox.data.pack import Pack, Stream
+from shoebox.models import build_model
+from shoebox.models.summary import summary
+from shoebox.pipeline import Pipeline
+from shoebox.training.planner import Plan
+
+WIDTHS = (1.0, 0.75, 0.5, 0.375, 0.25)
+EPOCHS = 8
+"""Passes that a network should get at least. Seen here on CIFAR-10 in ten minutes: five passes of the widest network
+are too few (0.88); the speed records it descends from take eight."""
+
+
+def fit_to_time(plan: Plan, packed: Pack | Stream, runtime: Runtime, seconds: float, progress: Progress) -> Plan:
+    """Replace a bare "speednet" by the widest that gets `EPOCHS` passes over the training part in `seconds`."""
+    size, classes = plan.preprocess.size, len(packed.index.classes)
+    pictures = max(int((packed.index.part == "train").sum()), 1)
+    rate = training_rate(plan, packed, runtime)
+    cost = {
+        w: summary(build_model(f"speednet(width={w})", classes=classes, size=size), size).multiply_adds for w in WIDTHS
+    }
+    passes = {width: seconds * rate * cost[1.0] / cost[width] / pictures for width in WIDTHS}
+    width = next((width for width in WIDTHS if passes[width] >= EPOCHS), WIDTHS[-1])
+    progress.say(
+        f"plan: {seconds:.0f} s of training at {rate * cost[1.0] / cost[width]:,.0f} pictures/s are about "
+        f"{passes[width]:.0f} passes of speednet(width={width}) over {pictures:,} pictures of {size} px"
+    )
+    return dataclasses.replace(plan, recipe=plan.recipe.override({"model": f"speednet(width={width})"}))
+
+
+def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, steps: int = 3) -> float:
+    """Pictures a second of forward and backward passes of the plan's network, the best of a few steps."""
+    network = build_model(plan.recipe.model or "speednet", classes=len(packed.index.classes), size=plan.preprocess.size)
+    pipeline = Pipeline(network, plan.preprocess).place(runtime.device).train()
+    rows = np.arange(min(plan.recipe.batch_size or 1, len(packed)))
+    stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
+    labels = torch.from_numpy(packed.index.labels[rows]).clamp_min(0).to(runtime.device)
+    best = float("inf")
+    for _ in range(steps):
+        start = time.monotonic()
+        with runtime.autocast():
+            logits = network(pipeline.inputs(stored)).float()
+        F.cross_entropy(logits, labels).backward()
+        # Reading a value waits for the device to finish.
+        float(logits.detach()[0, 0])
+        best = min(best, time.monotonic() - start)
+    return len(rows) / best
