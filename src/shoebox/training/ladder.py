@@ -18,6 +18,8 @@ from shoebox.base.files import atomic_write
 from shoebox.base.progress import QUIET, Progress, duration
 from shoebox.base.recipe import Recipe, recipe_file
 from shoebox.data.sources import open_source
+from shoebox.evaluation.compare import Comparison, compare, shown
+from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.figures import FIGURES, write_figures
 from shoebox.training.train import free_folder, train
 
@@ -70,7 +72,8 @@ def climb(
         settings: fields to replace in every step, e.g. `epochs=5`.
 
     Returns:
-        run (folder), steps (name, parameters of its result), figure (path).
+        run (folder), steps (a row each, as `steps_table`), verdicts (a sentence a step from the second on: whether it
+        differs significantly from the one before), figure (path), table (Markdown).
     """
     ladder = Ladder.load(recipe, settings)
     index = open_source(data, cache=cache, progress=progress)
@@ -86,32 +89,60 @@ def climb(
         results[name] = train(
             index, step, run=place, resume=resume and place.exists(), device=device, cache=cache, progress=progress
         ).result
-    table = compare(results)
+    comparison = compare_steps(results)
+    table = steps_table(results, comparison)
+    verdicts = [pair.verdict for pair in comparison.pairs] if comparison else []
+    text = as_markdown(table) + "".join(f"\n{verdict}\n" for verdict in verdicts)
     with atomic_write(folder / "ladder.md", "w") as file:
-        file.write(as_markdown(table))
+        file.write(text)
     histories = {name: _history(Path(result["run"])) for name, result in results.items()}
     figure = write_figures(folder, {"ladder": FIGURES["ladder"](histories, table)})[0]
-    return {"run": str(folder), "steps": table.to_dict("records"), "figure": str(figure), "table": as_markdown(table)}
+    return {
+        "run": str(folder),
+        "steps": table.to_dict("records"),
+        "verdicts": verdicts,
+        "figure": str(figure),
+        "table": text,
+    }
 
 
-def compare(results: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """One row a step: what it scored on the test part (validation where there is none), how long it took."""
+def compare_steps(results: dict[str, dict[str, Any]]) -> Comparison | None:
+    """Hold every step against the one before it, on the pictures that all were scored on; None where none were."""
+    for part in ("test", "val"):
+        files = {name: Path(result["run"]) / f"{part}.npz" for name, result in results.items()}
+        if len(files) > 1 and all(file.is_file() for file in files.values()):
+            return compare({name: Evaluation.load(file) for name, file in files.items()}, chain=True)
+    return None
+
+
+def steps_table(results: dict[str, dict[str, Any]], comparison: Comparison | None) -> pd.DataFrame:
+    """One row a step: what it scored on the test part (validation where there is none), how long it took.
+
+    Where the steps were compared, also the accuracy gained over the step before, in points with its 95 % interval, and
+    whether that is significant, with the p-value.
+    """
     import pandas as pd
 
+    pairs = {pair.name: pair for pair in comparison.pairs} if comparison else {}
     rows = []
     for name, result in results.items():
         figures = result["test"] or result["val"]
-        rows.append(
-            {
-                "step": name,
-                "part": "test" if result["test"] else "val",
-                "accuracy": figures["accuracy"],
-                "macro_f1": figures["macro_f1"],
-                "log_loss": figures["log_loss"],
-                "epochs": result["epochs"],
-                "time": duration(result["seconds"]),
-            }
-        )
+        row = {
+            "step": name,
+            "part": "test" if result["test"] else "val",
+            "accuracy": figures["accuracy"],
+            "macro_f1": figures["macro_f1"],
+            "log_loss": figures["log_loss"],
+            "epochs": result["epochs"],
+            "time": duration(result["seconds"]),
+        }
+        if comparison:
+            row |= {"gain": "", "significant": ""}
+        if pair := pairs.get(name):
+            value, low, high = (100 * end for end in pair.differences["accuracy"])
+            row["gain"] = f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+            row["significant"] = f"{'yes' if pair.significant else 'no'}, p = {shown(pair.p)}"
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -1,0 +1,44 @@
+"""Verbs that look at several runs: compare, runs, sweep."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shoebox.cli.options import Json
+from shoebox.cli.output import emit, table
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN_A RUN_B …", help="Folders of two or more runs.")],
+    part: Annotated[str | None, typer.Option(help="test or val; by default test where all have one.")] = None,
+    chain: Annotated[bool, typer.Option("--chain", help="Each against the one before, not the first.")] = False,
+    json_: Json = False,
+) -> None:
+    """Compare runs on the same pictures: who is better, by how much, and whether that is more than chance.
+
+    Example: shoebox compare runs/pictures runs/pictures-2
+    """
+    from shoebox.training.runs import compare_runs, comparison_text
+
+    comparison = compare_runs(folders, part=part, chain=chain)
+    emit(comparison.to_dict(), json_, comparison_text(comparison, table(comparison.rows())))
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = Path("runs"),
+    json_: Json = False,
+) -> None:
+    """List the runs in a folder, the newest first.
+
+    Example: shoebox runs
+    """
+    from shoebox.training.runs import list_runs
+
+    rows = list_runs(folder)
+    emit({"runs": rows}, json_, table([_short(row) for row in rows]) or f"no run in {folder}")
+
+
+def _short(row: dict[str, object]) -> dict[str, object]:
+    """A row with its figures to four places."""
+    return {key: f"{value:.4f}" if isinstance(value, float) and key != "MB" else value for key, value in row.items()}
