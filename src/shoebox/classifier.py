@@ -195,15 +195,10 @@ class Classifier:
         except ShoeboxError:
             return index
 
-    def save(self, folder: Path | str) -> None:
-        """Write `model.safetensors`, `config.json` and `README.md`, each atomically."""
-        from safetensors.torch import save
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.pipeline.network.state_dict().items()}
+    def config(self) -> dict[str, Any]:
+        """All but the weights, as plain JSON values, under the keys that timm uses where it has any."""
         size = self.preprocess.size
-        config = {
+        return {
             "format": FORMAT,
             "architecture": self.model,
             "num_classes": len(self.classes),
@@ -221,6 +216,15 @@ class Classifier:
             },
             "card": self.card,
         }
+
+    def save(self, folder: Path | str) -> None:
+        """Write `model.safetensors`, `config.json` and `README.md`, each atomically."""
+        from safetensors.torch import save
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.pipeline.network.state_dict().items()}
+        config = self.config()
         with atomic_write(folder / "model.safetensors") as file:
             file.write(save(state))
         with atomic_write(folder / "config.json", "w") as file:

@@ -116,6 +116,28 @@ def wait_politely() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
+def machine_key() -> str:
+    """What is measured here holds where this is the same: the processor, what it can do, and how many there are.
+
+    Read without torch; a GPU counts by being there.
+    """
+    import platform
+    from pathlib import Path
+
+    name, skills = platform.processor() or platform.machine(), ""
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text(encoding="utf-8").splitlines() if info.is_file() else ():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = value.strip()
+        elif key.strip() in ("flags", "Features"):
+            skills = hashlib.blake2b(value.encode(), digest_size=4).hexdigest()
+            break
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return ", ".join(filter(None, [name, skills, f"{count} processors", f"{gpus} GPUs" if gpus else ""]))
+
+
 def derive_seed(*parts: int | str) -> int:
     """A 63-bit seed that depends on every part, so that (seed, epoch, step) alone decides each random draw."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
