@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shoebox.base.errors import UsageError
 
@@ -79,6 +79,12 @@ class Recipe(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32, description="of every random draw")
     keep: int | Literal["all"] = Field(2, description="how many checkpoints stay besides the best, or all")
     tensorboard: bool = Field(True, description="write event files where tensorboard is installed")
+    tracking: tuple[str, ...] = Field((), description="tools to report to besides: mlflow, wandb")
+
+    @field_validator("tracking", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _agree(self) -> "Recipe":

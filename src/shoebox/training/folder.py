@@ -18,7 +18,7 @@ from shoebox.data.preprocess import Preprocess
 from shoebox.data.split import write_split
 from shoebox.training.planner import Plan
 
-FREE_TO_CHANGE = {"about", "epochs", "minutes", "accuracy", "patience", "keep", "tensorboard"}
+FREE_TO_CHANGE = {"about", "epochs", "minutes", "accuracy", "patience", "keep", "tensorboard", "tracking"}
 """Settings that a resumed run may change: they say how long to go on, not what is being trained."""
 
 

@@ -31,6 +31,7 @@ from shoebox.training.fit import fit
 from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.session import Session
+from shoebox.training.tracking import open_trackers
 
 RESULTS_SECONDS = 9.0
 """Time set aside for saving, metrics and figures; they took 5 to 7 s on two cores for 10,000 pictures."""
@@ -87,39 +88,41 @@ def train(
     folder = Path(run) if run is not None else free_folder(Path("runs"), index.root.name or "run")
     for warning in index.warnings:
         progress.say(f"note: {warning}")
-    classifier, packed = fit(
-        index,
-        recipe,
-        folder,
-        resume=resume,
-        device=device,
-        cache=cache,
-        started=started,
-        reserve=seconds_of_scoring,
-        progress=progress,
-        on_epoch=on_epoch,
-    )
-    if packed.skipped or index.skipped:
-        progress.say(
-            f"{len(packed.skipped) + len(index.skipped)} files were skipped; {folder / 'skipped.csv'} says why"
+    with open_trackers(recipe, folder, on_epoch) as trackers:
+        classifier, packed = fit(
+            index,
+            recipe,
+            folder,
+            resume=resume,
+            device=device,
+            cache=cache,
+            started=started,
+            reserve=seconds_of_scoring,
+            progress=progress,
+            on_epoch=trackers.epoch,
         )
-    scored = score_parts(classifier, packed, folder, progress=progress)
-    classifier.save(folder)
-    evaluation = scored.get("test") or scored.get("val")
-    write_results(folder / "results", folder, evaluation, packed)
-    result = {
-        "run": str(folder),
-        "model": classifier.model,
-        "epochs": classifier.card["epochs"],
-        "best_epoch": classifier.card["best_epoch"],
-        "seconds": round(time.monotonic() - started, 2),
-        "val": classifier.card.get("val") or None,
-        "test": classifier.card.get("test"),
-        "skipped": len(packed.skipped) + len(index.skipped),
-    }
-    with atomic_write(folder / "result.json", "w") as file:
-        json.dump(result, file, indent=2)
-    progress.say(f"{folder}: a classifier of {len(classifier.classes)} classes in {duration(result['seconds'])}")
+        if packed.skipped or index.skipped:
+            progress.say(
+                f"{len(packed.skipped) + len(index.skipped)} files were skipped; {folder / 'skipped.csv'} says why"
+            )
+        scored = score_parts(classifier, packed, folder, progress=progress)
+        classifier.save(folder)
+        evaluation = scored.get("test") or scored.get("val")
+        drawn = write_results(folder / "results", folder, evaluation, packed)
+        result = {
+            "run": str(folder),
+            "model": classifier.model,
+            "epochs": classifier.card["epochs"],
+            "best_epoch": classifier.card["best_epoch"],
+            "seconds": round(time.monotonic() - started, 2),
+            "val": classifier.card.get("val") or None,
+            "test": classifier.card.get("test"),
+            "skipped": len(packed.skipped) + len(index.skipped),
+        }
+        with atomic_write(folder / "result.json", "w") as file:
+            json.dump(result, file, indent=2)
+        trackers.end(result, drawn)
+        progress.say(f"{folder}: a classifier of {len(classifier.classes)} classes in {duration(result['seconds'])}")
     return Run(folder, classifier, result, evaluation)
 
 
