@@ -27,7 +27,7 @@ from shoebox.data.worker import Chunk, decode_chunk
 
 CHUNK = 64  # files: what one request costs (0.2 ms) is then 3 % of decoding the smallest pictures
 CHUNK_BYTES = 32 << 20  # of pictures that a decoder holds at a time; fewer files make a chunk of large pictures
-FEW = 500  # files: two processes take 0.3 s to start
+FEW = 64  # files: two processes take 0.3 s to start; a crash in this process is then at least soon found
 PATIENCE = 30.0  # seconds for one file; the largest that are decoded at all take about 4
 
 PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from shoebox.data.worker import main; main()"

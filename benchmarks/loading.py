@@ -1,0 +1,77 @@
+"""Loading: pictures a second of flip + crop batches, Shoebox's pack against torchvision's ImageFolder + DataLoader."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from shoebox.base.torchvision import import_torchvision
+from shoebox.data.augment import Draw, compose
+from shoebox.data.batches import batches, order
+from shoebox.data.pack import pack
+from shoebox.data.preprocess import Preprocess
+from shoebox.data.sources import open_source
+from shoebox.training.planner import usual_side
+
+
+def measure(data: str, batch_size: int = 256, seconds: float = 10.0) -> dict[str, float]:
+    """First pass (packing, cold cache folder) and later passes, and the ratios."""
+    index = open_source(data)
+    train = index.only("train") if (index.part == "train").any() else index
+    side = usual_side(train)
+    cache = Path(tempfile.mkdtemp(prefix="shoebox-bench-"))
+    start = time.perf_counter()
+    packed = pack(train, Preprocess(store=side, size=side), cache=cache)
+    first = len(train) / (time.perf_counter() - start)
+    augment = compose(["flip", f"translate(pixels={max(1, side // 8)})"])
+    ours = [_ours(packed, augment, batch_size, seconds / 2) for _ in range(2)]
+    theirs = _imagefolder(train.root, side, batch_size, seconds)
+    packed.close()
+    shutil.rmtree(cache)
+    return {
+        "side_px": side,
+        "packing_per_second": first,
+        "later_epochs_per_second": max(ours),
+        "imagefolder_per_second": theirs,
+        "later_epochs_ratio": max(ours) / theirs,
+        "packing_ratio": first / theirs,
+    }
+
+
+def _ours(packed, augment, batch_size: int, seconds: float) -> float:
+    seen, epoch, start = 0, 0, time.perf_counter()
+    classes = len(packed.index.classes)
+    while time.perf_counter() - start < seconds:
+        rows = order(len(packed), seed=0, epoch=epoch)
+        for batch in batches(packed, rows, batch_size=batch_size):
+            draw = Draw(torch.Generator().manual_seed(seen), epoch, torch.from_numpy(batch.rows))
+            augment(batch.pictures, F.one_hot(batch.labels, classes).float(), draw)
+            seen += len(batch.labels)
+            if time.perf_counter() - start >= seconds:
+                break
+        epoch += 1
+    return seen / (time.perf_counter() - start)
+
+
+def _imagefolder(root: Path, side: int, batch_size: int, seconds: float) -> float:
+    torchvision = import_torchvision()
+    T = torchvision.transforms
+    steps = [T.Resize((side, side)), T.RandomHorizontalFlip(), T.RandomCrop(side, side // 8), T.ToTensor()]
+    folder = next((p for p in (root / "train", root / "training") if p.is_dir()), root)
+    dataset = torchvision.datasets.ImageFolder(str(folder), T.Compose(steps))
+    loader = torch.utils.data.DataLoader(dataset, batch_size, shuffle=True, num_workers=2, persistent_workers=True)
+    batch = iter(loader)
+    next(batch)
+    seen, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        try:
+            pictures, _ = next(batch)
+        except StopIteration:
+            batch = iter(loader)
+            continue
+        seen += len(pictures)
+    return float(np.divide(seen, time.perf_counter() - start))

@@ -1,0 +1,82 @@
+"""Documentation that is executed: every command and every line of Python in the README."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line.partition("  #")[0].strip() for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with what the README speaks of: pictures/, photo.jpg."""
+    import numpy as np
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("desk")
+    draw = np.random.default_rng(0)
+    for name, tint in (("cat", (200, 80, 80)), ("dog", (80, 80, 200))):
+        (root / "pictures" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.normal(tint, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "pictures" / name / f"{number}.png")
+    Image.fromarray(pixels).save(root / "photo.jpg")
+    return root
+
+
+def test_every_shoebox_command_of_the_readme_runs(desk):
+    ran = 0
+    for command in COMMANDS:
+        words = shlex.split(command)
+        if words[0] == "make":
+            continue
+        assert words[0] == "shoebox", command
+        # Only the time is cut: ten minutes of training are for people.
+        words = ["0.1" if before == "--minutes" else word for before, word in zip(["", *words], words, strict=False)]
+        done = subprocess.run([sys.executable, "-m", *words], cwd=desk, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        ran += 1
+    assert ran >= 10
+
+
+def test_every_make_command_of_the_readme_is_a_target():
+    targets = {word for line in COMMANDS if line.startswith("make ") for word in shlex.split(line)[1:]}
+    assert targets
+    for target in targets | {"install", "check", "test-slow", "bench", "docs"}:
+        done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_python_of_the_readme_runs(desk):
+    for number, block in enumerate(blocks("python")):
+        done = subprocess.run([sys.executable, "-c", block], cwd=desk, capture_output=True, text=True)
+        assert done.returncode == 0, f"block {number}\n{done.stderr}"
+
+
+def test_the_example_network_trains(desk):
+    options = ["--import", str(ROOT / "examples" / "my_nets.py"), "--model", "my_net(width=8)", "--epochs", "1"]
+    words = [sys.executable, "-m", "shoebox", "train", "pictures/", "--run", "runs/mine", *options]
+    done = subprocess.run(words, cwd=desk, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_and_pictures_of_the_readme_are_there():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_readme_names_every_shipped_recipe():
+    for recipe in (ROOT / "src" / "shoebox" / "recipes").glob("*.yaml"):
+        assert recipe.stem == "demo" or f"`{recipe.stem}`" in README, recipe.stem

@@ -1,0 +1,48 @@
+import time
+
+import numpy as np
+import pytest
+
+from shoebox.base.progress import QUIET
+from shoebox.base.recipe import Recipe
+from shoebox.base.runtime import Runtime
+from shoebox.data.pack import pack
+from shoebox.data.sources import open_source
+from shoebox.data.split import split
+from shoebox.training import budget
+from shoebox.training.fit import fit
+from shoebox.training.planner import plan
+
+
+@pytest.fixture
+def packed_plan(tmp_path, make_folder):
+    index = split(open_source(make_folder(tmp_path / "data", {"cat": 30, "dog": 30}, size=(32, 32))))
+    made = plan(Recipe(minutes=1), index)
+    return made, pack(index, made.preprocess)
+
+
+@pytest.mark.parametrize(("rate", "width"), [(1e6, 1.0), (1e-3, 0.25)])
+def test_the_width_follows_the_speed_of_the_machine(packed_plan, monkeypatch, rate, width):
+    made, packed = packed_plan
+    monkeypatch.setattr(budget, "training_rate", lambda *_: rate)
+    fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
+    assert fitted.recipe.model == f"speednet(width={width})"
+
+
+def test_the_rate_is_measured(packed_plan):
+    made, packed = packed_plan
+    assert 0 < budget.training_rate(made, packed, Runtime("cpu", "fp32", ""), steps=1) < np.inf
+
+
+def test_a_resumed_run_keeps_the_width_it_began_with(tmp_path, make_folder, monkeypatch):
+    index = open_source(make_folder(tmp_path / "data", {"cat": 30, "dog": 30}, size=(16, 16)))
+    recipe = Recipe(minutes=0.05, tensorboard=False, precision="fp32")
+    monkeypatch.setattr(budget, "training_rate", lambda *_: 1e-3)
+    first, _ = fit(index, recipe, tmp_path / "run")
+    assert first.model == "speednet(width=0.25)"
+    monkeypatch.setattr(budget, "training_rate", lambda *_: 1e6)
+    start = time.monotonic()
+    resumed, _ = fit(index, recipe.override({"minutes": 0.1}), tmp_path / "run", resume=True)
+    assert resumed.model == "speednet(width=0.25)"
+    assert resumed.card["epochs"] > first.card["epochs"]
+    assert time.monotonic() - start < 0.1 * 60
