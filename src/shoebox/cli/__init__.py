@@ -10,7 +10,7 @@ import typer
 
 from shoebox.base.errors import ShoeboxError
 from shoebox.base.runtime import wait_politely
-from shoebox.cli import learn, study, use
+from shoebox.cli import deploy, learn, study, use
 from shoebox.cli.output import complain
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for verb in (
     learn.ladder,
     use.evaluate,
     use.predict,
+    deploy.export,
     study.compare,
     study.runs,
     learn.cache,

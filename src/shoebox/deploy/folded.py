@@ -1,0 +1,94 @@
+"""The classifier in torch, rearranged for use: batch norms folded into the convolutions before them, channels-last, and
+on request in bfloat16.
+
+In: a Classifier. Out: a `Backend`. Folding changes sums in their last bits and bfloat16 in their third digit, so either
+is used only after it has been certified (`shoebox.deploy.certificate`).
+"""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+
+from shoebox.classifier import Classifier
+from shoebox.models import Network
+
+
+class FoldedBackend:
+    """See the module's docstring; the attributes are `Backend`'s.
+
+    Args:
+        classifier: is left as it is.
+        name: "torch-folded" or "torch-bf16".
+    """
+
+    workers = 1  # torch divides each batch over the processors itself
+    batch = 64
+
+    def __init__(self, classifier: Classifier, name: str = "torch-folded") -> None:
+        self.name = name
+        self.classes = classifier.classes
+        self.preprocess = classifier.preprocess
+        self._pipeline = classifier.pipeline
+        self._device = classifier.device
+        self._dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
+        self._network = nn.Sequential(fold(_Features(classifier.pipeline.network)), classifier.pipeline.network.head)
+        self._network = self._network.to(self._dtype)
+        for parameter in self._network.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def probabilities(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Backend`."""
+        stored = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device)
+        logits = self._network(self._pipeline.inputs(stored).to(self._dtype)).float() / self._pipeline.temperature
+        found: NDArray[np.float32] = logits.softmax(1).cpu().numpy()
+        return found
+
+
+class _Features(nn.Module):
+    """A network without its head, as a module whose `forward` can be traced."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.network.features(pictures)
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose batch norms are part of the convolutions before them.
+
+    One whose course depends on its values cannot be traced; it comes back as an equal copy, not folded.
+    """
+    whole = copy.deepcopy(module).eval()
+    try:
+        folded: nn.Module = fuse(whole)
+    except (fx.proxy.TraceError, TypeError, NotImplementedError, KeyError, AssertionError):
+        return whole
+    return folded
+
+
+class ProgramBackend:
+    """A file that `torch.export` wrote, to certify it. Only for one made just now: reading it may unpickle."""
+
+    name = "torch-export"
+    workers = 1
+    batch = 64
+
+    def __init__(self, classifier: Classifier, file: Path) -> None:
+        self.classes = classifier.classes
+        self.preprocess = classifier.preprocess
+        self._module = torch.export.load(file).module()
+
+    @torch.inference_mode()
+    def probabilities(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Backend`."""
+        found: NDArray[np.float32] = self._module(torch.from_numpy(pictures)).numpy()
+        return found
