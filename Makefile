@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/shoebox demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow --timeout 3600

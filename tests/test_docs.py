@@ -80,3 +80,10 @@ def test_links_and_pictures_of_the_readme_are_there():
 def test_the_readme_names_every_shipped_recipe():
     for recipe in (ROOT / "src" / "shoebox" / "recipes").glob("*.yaml"):
         assert recipe.stem == "demo" or f"`{recipe.stem}`" in README, recipe.stem
+
+
+def test_the_page_of_commands_is_what_help_says():
+    import runpy
+
+    page = runpy.run_path(str(ROOT / "docs" / "write_help.py"))["page"]()
+    assert page == (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), "run make docs"

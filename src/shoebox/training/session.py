@@ -6,6 +6,7 @@ left them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from shoebox.base.errors import ShoeboxError, UsageError
+from shoebox.base.files import atomic_write
 from shoebox.base.progress import Progress
 from shoebox.base.recipe import Recipe
 from shoebox.base.registry import parse_spec
@@ -24,6 +26,7 @@ from shoebox.data.draw import Draw
 from shoebox.data.pack import Pack, Stream
 from shoebox.models import MODELS, Pretrained, build_model, build_pretrained, find_architecture, load_weights
 from shoebox.models.network import Network, freeze
+from shoebox.models.summary import summary
 from shoebox.pipeline import Pipeline
 from shoebox.training.clock import Clock, UpdateClock
 from shoebox.training.optimizer import build_optimizer, build_schedule
@@ -110,6 +113,7 @@ def open_session(plan: Plan, runtime: Runtime, packed: Pack | Stream, store: Pat
         progress=progress,
     )
     session.clock = UpdateClock((recipe.epochs or 1) * session.steps)
+    show_layers(network, plan.preprocess.size, store.parent / "layers.txt", progress)
     progress.say(
         f"{recipe.model}: {sum(p.numel() for p in network.parameters()):,} parameters, {trains:,} of them training, "
         f"{plan.preprocess.size} px, {session.batch_size} pictures a step, on {runtime.reason}"
@@ -132,6 +136,14 @@ def build_network(recipe: Recipe, classes: int, size: int, progress: Progress) -
     if weights:
         progress.say(f"weights: {load_weights(network, weights)}")
     return network
+
+
+def show_layers(network: Network, size: int, path: Path, progress: Progress, most: int = 60) -> None:
+    """Write the layer table to a file, and show it where it is not longer than a screen or two."""
+    layers = summary(copy.deepcopy(network).to("meta"), size)
+    with atomic_write(path, "w") as file:
+        file.write(f"{layers}\n")
+    progress.say(str(layers) if len(layers.rows) <= most else f"{len(layers.rows)} layers, listed in {path}")
 
 
 def resume(store: Path, parts: Parts, progress: Progress) -> TrainState | None:
