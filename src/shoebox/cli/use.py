@@ -42,9 +42,10 @@ def evaluate(
 
 def predict(
     run: RunFolder,
-    pictures: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
+    pictures: Annotated[list[str], typer.Argument(help="Files, folders or globs; - for a list on stdin.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to give.")] = 3,
-    out: Annotated[Path | None, typer.Option(help="Write a .csv, .jsonl or .parquet file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a .csv, .jsonl or .parquet file; continues one.")] = None,
+    tta: Annotated[float | None, typer.Option(help="Look again, shifted, at pictures less sure than this.")] = None,
     import_: Import = None,
     device: Device = "auto",
     json_: Json = False,
@@ -58,7 +59,7 @@ def predict(
 
     import_own(import_)
     if out is None and not json_:
-        return predict_text(run, pictures, top, device=device, write=print)
-    return emit(
-        predict_files(run, pictures, top, out=out, device=device, progress=progress_for(quiet=quiet)), json_, f"{out}"
-    )
+        return predict_text(run, pictures, top, device=device, tta=tta, write=print)
+    progress = progress_for(quiet=quiet)
+    result = predict_files(run, pictures, top, out=out, device=device, tta=tta, progress=progress)
+    return emit(result, json_, f"{out}")

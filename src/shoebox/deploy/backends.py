@@ -1,13 +1,13 @@
 """Backends: the ways to compute one classifier's probabilities, some of which need no torch.
 
-In: stored pictures as `shoebox.data.picture.load` gives them, uint8 (N, S, S, 3). Out: probabilities (N, K).
+In: stored pictures as `shoebox.data.picture.load` gives them, uint8 (N, S, S, 3). Out: probabilities and features.
 Nothing heavy is imported before a backend is opened: an exported folder answers in a process that never sees torch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import local
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item", bound="str | Path | bytes | NDArray[np.uint8]")
 
-INPUT, OUTPUT = "pictures", "probabilities"
-"""The names of an exported graph's input and output."""
+INPUT, OUTPUTS = "pictures", ("probabilities", "features")
+"""The names of an exported graph's input and outputs."""
+
+Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Calibrated probabilities (N, K), and the features (N, D) that the head saw."""
 
 
 class Backend(Protocol):
@@ -36,8 +39,8 @@ class Backend(Protocol):
     Attributes:
         name: "torch", "onnx", …; what certificates and timings are filed under.
         classes: names, in the order of the probabilities.
-        preprocess: how a picture is stored before it is given to `probabilities`.
-        workers: in how many threads `probabilities` may run at once.
+        preprocess: how a picture is stored before it is given to `scores`.
+        workers: in how many threads `scores` may run at once.
         batch: how many pictures at a time suit it.
     """
 
@@ -47,8 +50,8 @@ class Backend(Protocol):
     workers: int
     batch: int
 
-    def probabilities(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, S, S, 3) uint8 to calibrated probabilities (N, K) float32."""
+    def scores(self, pictures: NDArray[np.uint8]) -> Scores:
+        """What the classifier says of stored pictures, (N, S, S, 3) uint8."""
 
 
 class _Exported:
@@ -96,10 +99,10 @@ class OnnxBackend(_Exported):
         if alone:
             self.workers = 1
 
-    def probabilities(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def scores(self, pictures: NDArray[np.uint8]) -> Scores:
         """See `Backend`."""
-        found: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: pictures})[0]
-        return found
+        probabilities, features = self._session.run(OUTPUTS, {INPUT: pictures})
+        return probabilities, features
 
 
 class OpenVinoBackend(_Exported):
@@ -130,12 +133,12 @@ class OpenVinoBackend(_Exported):
         self._own = local()  # a request serves one thread at a time
         self.workers = streams
 
-    def probabilities(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def scores(self, pictures: NDArray[np.uint8]) -> Scores:
         """See `Backend`."""
         if not hasattr(self._own, "request"):
             self._own.request = self._model.create_infer_request()
-        found: NDArray[np.float32] = self._own.request.infer([pictures])[0].copy()
-        return found
+        found = self._own.request.infer([pictures])
+        return found[0].copy(), found[1].copy()
 
 
 class TorchBackend:
@@ -148,7 +151,14 @@ class TorchBackend:
     def __init__(self, classifier: Classifier) -> None:
         self.classes = classifier.classes
         self.preprocess = classifier.preprocess
-        self.probabilities = classifier.probabilities
+        self._classifier = classifier
+
+    def scores(self, pictures: NDArray[np.uint8]) -> Scores:
+        """See `Backend`."""
+        import torch
+
+        logits, features = self._classifier.scores(torch.from_numpy(pictures).permute(0, 3, 1, 2))
+        return logits.softmax(1).numpy(), features.numpy()
 
 
 _RUNNERS: dict[str, type[OnnxBackend] | type[OpenVinoBackend]] = {
@@ -173,8 +183,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("not a mapping")
+        if not isinstance(config, dict) or not {"label_names", "preprocess"} <= config.keys():
+            raise ValueError("it names no classes or no preprocessing")
     except FileNotFoundError:
         raise UsageError(
             f"{folder} is neither a trained classifier nor an exported one: expected a folder with config.json, as "
@@ -206,9 +216,18 @@ def open_exported(folder: Path, name: str | None = None, *, alone: bool = False)
         raise ShoeboxError(f"{folder / 'config.json'} is damaged ({_first_line(e)}): export again") from e
 
 
-def answers(backend: Backend, items: Iterable[Item]) -> Iterator[tuple[Item, NDArray[np.float32] | Unreadable]]:
-    """Each item in order with its probabilities (K,), or with why it could not be read; decoding overlaps computing."""
-    return work_through(items, backend.preprocess, backend.probabilities, chunk=backend.batch, workers=backend.workers)
+def answers(
+    backend: Backend, items: Iterable[Item], scores: Callable[[NDArray[np.uint8]], Scores] | None = None
+) -> Iterator[tuple[Item, NDArray[np.float32] | Unreadable]]:
+    """Each item in order with its probabilities (K,), or with why it could not be read; decoding overlaps computing.
+
+    Args:
+        scores: what to compute instead of the backend's own `scores`.
+    """
+    work = scores or backend.scores
+    return work_through(
+        items, backend.preprocess, lambda pictures: work(pictures)[0], chunk=backend.batch, workers=backend.workers
+    )
 
 
 def _first_line(error: object) -> str:

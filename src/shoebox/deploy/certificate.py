@@ -22,7 +22,7 @@ from shoebox.base.progress import QUIET, Progress
 from shoebox.base.runtime import machine_key
 from shoebox.base.tables import plain
 from shoebox.data.picture import Unreadable
-from shoebox.deploy.backends import Backend, answers, read_config
+from shoebox.deploy.backends import Backend, answers, is_exported, read_config
 from shoebox.evaluation.evaluation import Evaluation
 
 FILE = "certificate.json"
@@ -203,6 +203,11 @@ def fingerprint(run: Path) -> str:
     digest.update(json.dumps([config.get(key) for key in decides], sort_keys=True).encode())
     digest.update((run / "model.safetensors").read_bytes())
     return digest.hexdigest()
+
+
+def identify(folder: Path) -> str:
+    """The `fingerprint` of the classifier in a run's folder or an exported one."""
+    return str(check(folder)["classifier"]) if is_exported(folder) else fingerprint(folder)
 
 
 def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:

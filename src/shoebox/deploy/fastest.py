@@ -197,10 +197,10 @@ def _speeds(backends: list[Backend], pictures: NDArray[np.uint8], progress: Prog
         work = np.resize(pictures, (count, *pictures.shape[1:]))
         parts = [work[i : i + batch] for i in range(0, count, batch)]
         with ThreadPoolExecutor(backend.workers) as threads:
-            list(threads.map(backend.probabilities, parts[: backend.workers]))  # the first call of a shape is slower
+            list(threads.map(backend.scores, parts[: backend.workers]))  # the first call of a shape is slower
             done, start, seconds = 0, time.perf_counter(), 0.0
             while seconds < LEAST_SECONDS:
-                list(threads.map(backend.probabilities, parts))
+                list(threads.map(backend.scores, parts))
                 done += count
                 seconds = time.perf_counter() - start
         best[backend.name] = max(best[backend.name], (done / seconds, batch))

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from shoebox.classifier import Classifier
+from shoebox.deploy.backends import Scores
 from shoebox.models import Network
 
 
@@ -36,19 +37,19 @@ class FoldedBackend:
         self._pipeline = classifier.pipeline
         self._device = classifier.device
         self._dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
-        self._network = nn.Sequential(fold(_Features(classifier.pipeline.network)), classifier.pipeline.network.head)
-        self._network = self._network.to(self._dtype)
-        for parameter in self._network.parameters():
+        self._features = fold(_Features(classifier.pipeline.network)).to(self._dtype)
+        self._head = copy.deepcopy(classifier.pipeline.network.head).to(self._dtype)
+        for parameter in self._features.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def probabilities(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def scores(self, pictures: NDArray[np.uint8]) -> Scores:
         """See `Backend`."""
         stored = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device)
-        logits = self._network(self._pipeline.inputs(stored).to(self._dtype)).float() / self._pipeline.temperature
-        found: NDArray[np.float32] = logits.softmax(1).cpu().numpy()
-        return found
+        features = self._features(self._pipeline.inputs(stored).to(self._dtype))
+        logits = self._head(features).float() / self._pipeline.temperature
+        return logits.softmax(1).cpu().numpy(), features.float().cpu().numpy()
 
 
 class _Features(nn.Module):
@@ -88,7 +89,7 @@ class ProgramBackend:
         self._module = torch.export.load(file).module()
 
     @torch.inference_mode()
-    def probabilities(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def scores(self, pictures: NDArray[np.uint8]) -> Scores:
         """See `Backend`."""
-        found: NDArray[np.float32] = self._module(torch.from_numpy(pictures)).numpy()
-        return found
+        probabilities, features = self._module(torch.from_numpy(pictures))
+        return probabilities.numpy(), features.numpy()

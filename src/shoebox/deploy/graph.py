@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shoebox.base.errors import MissingExtra, ShoeboxError
-from shoebox.deploy.backends import INPUT, OUTPUT
+from shoebox.deploy.backends import INPUT, OUTPUTS
 from shoebox.deploy.metadata import graph_metadata
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ IR_VERSION = 10
 
 
 class Graph(nn.Module):
-    """uint8 (N, S, S, 3), as every decoder gives pictures, to probabilities float32 (N, K).
+    """uint8 (N, S, S, 3), as every decoder gives pictures, to probabilities (N, K) and features (N, D).
 
     Where the network sees another size than is stored, the antialiased resize is done as two products with fixed
     matrices: the same sums as `interpolate`, in operators that every runtime has and none reads differently.
@@ -47,13 +47,13 @@ class Graph(nn.Module):
         store, size = classifier.preprocess.store, classifier.preprocess.size
         self.register_buffer("rows", None if store == size else resizing(store, size).to(classifier.device))
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
         x = pictures.permute(0, 3, 1, 2)
         if self.rows is not None:
             x = self.rows @ (x.float() @ self.rows.T)
-        probabilities: Tensor = self.pipeline(x).softmax(1)
-        return probabilities
+        features = self.pipeline.features(x)
+        return self.pipeline.logits(features).softmax(1), features
 
 
 def resizing(store: int, size: int) -> Tensor:
@@ -95,7 +95,7 @@ def onnx_model(classifier: Classifier, opset: int) -> onnx.ModelProto:
         made = torch.onnx.export(
             export_program(classifier),
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=list(OUTPUTS),
             opset_version=opset,
             dynamo=True,
             verbose=False,

@@ -9,7 +9,7 @@ from typing import Any
 
 from shoebox import __version__
 from shoebox.classifier import Classifier
-from shoebox.deploy.backends import INPUT, OUTPUT
+from shoebox.deploy.backends import INPUT, OUTPUTS
 
 
 def graph_metadata(classifier: Classifier) -> dict[str, str]:
@@ -31,7 +31,7 @@ def graph_metadata(classifier: Classifier) -> dict[str, str]:
         "author": "Shoebox",
         "version": __version__,
         "description": f"{classifier.model}, {len(classifier.classes)} classes: {INPUT} uint8 (N, {side}, {side}, 3) "
-        f"RGB to {OUTPUT} float32 (N, {len(classifier.classes)}), calibrated",
+        f"RGB to {OUTPUTS[0]} float32 (N, {len(classifier.classes)}), calibrated",
     }
     keys = ("architecture", "num_classes", "label_names", "pretrained_cfg", "preprocess", "temperature")
     return ultralytics | {key: _text(config[key]) for key in keys}
@@ -48,9 +48,10 @@ def readme(classifier: Classifier, name: str, files: list[str]) -> str:
     fit = classifier.preprocess.fit
     return f"""# {classifier.card.get("name", classifier.model)}, exported as {name}
 
-`{files[0]}` takes `{INPUT}`, uint8 (N, {side}, {side}, 3) RGB, and gives `{OUTPUT}`, float32 (N, {count}). Normalising,
-calibration and softmax are in the graph. A picture is brought to {side} × {side} by {fit}
-({classifier.preprocess.interpolation}, antialiased). The classes are `label_names` in `config.json`, in that order.
+`{files[0]}` takes `{INPUT}`, uint8 (N, {side}, {side}, 3) RGB, and gives `{OUTPUTS[0]}`, float32 (N, {count}), and
+`{OUTPUTS[1]}`, what the last layer saw. Normalising, calibration and softmax are in the graph. A picture is brought to
+{side} × {side} by {fit} ({classifier.preprocess.interpolation}, antialiased). The classes are `label_names` in
+`config.json`, in that order.
 
 `certificate.json` says on how many validation pictures it answers as the trained classifier does, and on which not.
 

@@ -1,26 +1,39 @@
 """Prediction over many files: found, scored as a stream, written as they come.
 
-In: a classifier and files, folders or globs. Out: rows, one a file, in a CSV, JSON Lines or Parquet file or one by one.
+In: a run's folder or an exported one, and files, folders or globs. Out: rows, one a file, one by one or in a CSV, JSON
+Lines or Parquet file. Nothing here imports torch; a backend that needs it does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.progress import QUIET, Progress, printable
-from shoebox.base.tables import SUFFIXES, Row, writer
-from shoebox.classifier import Classifier
+from shoebox.base.resumable import resumable
+from shoebox.base.tables import SUFFIXES, Row
+from shoebox.data.picture import Unreadable
 from shoebox.data.tree import read_tree
+from shoebox.deploy.backends import Scores, answers, read_config
+from shoebox.deploy.certificate import identify
+from shoebox.deploy.fastest import open_backend
+from shoebox.deploy.views import look_again, may_be_mirrored
+from shoebox.evaluation.answers import answer, columns, numbers
 
 
 def find_files(places: Sequence[str]) -> list[Path]:
-    """The picture files that files, folders and globs name, each once, folders in the order of their names.
+    """The picture files that files, folders and globs name, each once, folders in the order of their names; "-" stands
+    for a list on stdin.
 
     Raises:
         UsageError: a place is not there, or matches nothing.
@@ -29,7 +42,9 @@ def find_files(places: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         path = Path(place)
-        if path.is_dir():
+        if place == "-":
+            found |= dict.fromkeys(Path(name) for name in read_list(sys.stdin.buffer))
+        elif path.is_dir():
             found |= dict.fromkeys(path / name for name in read_tree(path).files)
         elif os.path.lexists(path):
             found[path] = None
@@ -43,14 +58,45 @@ def find_files(places: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def predict_rows(run: Path, places: Sequence[str], top: int = 3, *, device: str = "auto") -> Iterator[Row]:
-    """Rows as `Classifier.predictions` gives them, for every file that `places` name."""
-    files = find_files(places)
-    yield from Classifier.load(run, device).predictions(files, top)
+def read_list(file: IO[bytes]) -> list[str]:
+    """Names of files from a list, one a line or, where there are zero bytes, one between two of them."""
+    data = file.read()
+    lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+    return [os.fsdecode(line) for line in lines if line]
+
+
+def predict_rows(
+    run: Path, files: Sequence[Path], top: int = 3, *, device: str = "auto", tta: float | None = None
+) -> Iterator[Row]:
+    """A row for each file, in order, as they are ready: path, label, confidence, …, status.
+
+    Args:
+        run: a run's folder, or an exported one, which needs no torch.
+        files: as `find_files` gives them.
+        top: how many classes to name.
+        device: "auto" for the fastest certified way to run the classifier on this machine.
+        tta: pictures with less confidence than this are looked at again, shifted and, if the classifier was trained on
+            mirrored pictures, mirrored; the answers are averaged.
+    """
+    backend = open_backend(run, device, count=len(files))
+    scores: Callable[[NDArray[np.uint8]], Scores] = backend.scores
+    if tta is not None:
+        scores = look_again(scores, tta, mirrored=may_be_mirrored(read_config(run)))
+    for file, found in answers(backend, files, scores):
+        if isinstance(found, Unreadable):
+            yield {"path": str(file), "status": found.reason}
+        else:
+            yield answer(str(file), found, backend.classes, top)
 
 
 def predict_text(
-    run: Path, places: Sequence[str], top: int = 3, *, device: str = "auto", write: Callable[[str], object]
+    run: Path,
+    places: Sequence[str],
+    top: int = 3,
+    *,
+    device: str = "auto",
+    tta: float | None = None,
+    write: Callable[[str], object],
 ) -> None:
     """Write a line for each file: its name, then the classes with how sure the classifier is.
 
@@ -58,7 +104,7 @@ def predict_text(
         ShoeboxError: not one file could be read; each has had its line.
     """
     read = 0
-    for row in predict_rows(run, places, top, device=device):
+    for row in predict_rows(run, find_files(places), top, device=device, tta=tta):
         read += row["status"] == "ok"
         write(printable(f"{row['path']}: {describe(row)}").replace("\n", "\\n"))
     if not read:
@@ -72,9 +118,12 @@ def predict_files(
     *,
     out: Path | None = None,
     device: str = "auto",
+    tta: float | None = None,
     progress: Progress = QUIET,
 ) -> dict[str, Any]:
-    """Predict, and write the rows to `out` as they come; without `out`, give them back.
+    """Predict, and write the rows to `out`; without `out`, give them back.
+
+    A call that was interrupted is continued by the same call: the rows it had are kept beside `out` until then.
 
     Returns:
         pictures, failed (numbers), and `out` (path) or `predictions` (rows).
@@ -86,19 +135,26 @@ def predict_files(
     if out is not None and (out.suffix.lower() not in SUFFIXES or not out.parent.is_dir()):
         raise UsageError(f"--out {out}: expected a file ending in {', '.join(SUFFIXES)} in a folder that is there")
     files = find_files(places)
-    classifier = Classifier.load(run, device)
-    counts = {"pictures": 0, "failed": 0}
+    names = columns(len(read_config(run)["label_names"]), top)
+    statuses: dict[str, str] = {}
     kept: list[Row] = []
-    columns = classifier.columns(top)
-    numbers = [name for name in columns if name.startswith("confidence")]
     with contextlib.ExitStack() as stack:
-        write = stack.enter_context(writer(out, columns, numbers)) if out else kept.append
-        for row in progress.track(classifier.predictions(files, top), len(files), "predicting"):
-            counts["pictures"] += 1
-            counts["failed"] += row["status"] != "ok"
+        write: Callable[[Row], object] = kept.append
+        if out is not None:
+            mark = hashlib.blake2b(f"{identify(run)} {names} {tta}".encode(), digest_size=6).hexdigest()
+            table = stack.enter_context(resumable(out, names, numbers(names), mark))
+            statuses, write = dict(table.done), table.write
+            if statuses:
+                progress.say(f"{len(statuses):,} rows of an interrupted call are there already")
+        waiting = [file for file in files if str(file) not in statuses]
+        rows = predict_rows(run, waiting, top, device=device, tta=tta) if waiting else ()
+        for row in progress.track(rows, len(waiting), "predicting"):
+            statuses[row["path"]] = row["status"]
             write(row)
-        if counts["failed"] == counts["pictures"]:
+        failed = sum(status != "ok" for status in statuses.values())
+        if failed == len(statuses):
             raise ShoeboxError("not one of these files could be read as a picture")
+    counts = {"pictures": len(statuses), "failed": failed}
     return {**counts, "out": str(out)} if out else {**counts, "predictions": kept}
 
 
