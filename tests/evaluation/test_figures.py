@@ -17,9 +17,12 @@ from matplotlib.text import Text
 from PIL import Image
 
 from shoebox.evaluation import style
+from shoebox.evaluation.embedding import Map, choose
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.figures import FIGURES, write_figures
 from shoebox.evaluation.metrics import SIX
+from shoebox.models import build_model
+from shoebox.models.summary import LayerRow, Summary, summary
 
 AWKWARD = (
     "Large-billed_Crow_of_the_northern_mountains_1",
@@ -95,6 +98,19 @@ def climbed(names: tuple[str, ...], *histories: pd.DataFrame, part: str = "test"
     return dict(zip(names, histories, strict=True)), table
 
 
+def mapped(evaluation: Evaluation, most: int = 10_000) -> tuple[Any, ...]:
+    rows = choose(evaluation, most)
+    places = np.random.default_rng(0).random((len(rows), 2)).astype(np.float32)
+    return evaluation, Map("tsne", rows, places, len(evaluation))
+
+
+CURVES = {
+    "usual": (scored(("ants", "bees", "cats"), 80),),
+    "one class": (scored(("ants",)),),
+    "no labels": (unlabelled(("ants", "bees")),),
+    "awkward": (scored(AWKWARD, 300),),
+    "very many": (scored(tuple(NAMES), 300),),
+}
 EXAMPLES: dict[str, dict[str, tuple[Any, ...]]] = {
     "curves": HISTORIES,
     "six_metrics": FEW_HISTORIES,
@@ -146,6 +162,43 @@ EXAMPLES: dict[str, dict[str, tuple[Any, ...]]] = {
         "one picture": (scored(("ants", "bees")), pictures(1, 32, 32)),
         "awkward": (scored(AWKWARD), pictures(16, 32, 32)),
         "no labels": (unlabelled(("ants", "bees")), pictures(0, 32, 32)),
+    },
+    "unsure_grid": {
+        "usual": (scored(("ants", "bees", "cats"), 80), pictures(16, 32, 32)),
+        "one class": (scored(("ants",), 3), pictures(2, 8, 8)),
+        "none right": (scored(("ants", "bees"), skill=-99), pictures(0, 8, 8)),
+        "awkward": (scored(AWKWARD), pictures(16, 32, 32)),
+    },
+    "pairs_grid": {
+        "usual": (scored(("ants", "bees", "cats"), 80), [pictures(5, 8, 8)] * 6),
+        "none": (scored(("ants", "bees"), skill=99), []),
+        "no pictures": (scored(("ants", "bees"), 80), [pictures(0, 8, 8)] * 2),
+        "awkward": (scored(AWKWARD), [pictures(1, 8, 8)] * 6),
+    },
+    "heat_grid": {
+        "usual": (pictures(3, 32, 32), np.linspace(0, 1, 3 * 32 * 32).reshape(3, 32, 32), AWKWARD[:3]),
+        "more than fit": (pictures(20, 8, 8), np.zeros((20, 8, 8)), NAMES[:20]),
+        "none": (pictures(0, 8, 8), np.zeros((0, 8, 8)), []),
+    },
+    "roc_curves": CURVES,
+    "precision_recall": CURVES,
+    "reliability_diagram": CURVES | {"all sure": (scored(("ants", "bees"), skill=99),)},
+    "coverage_risk": CURVES | {"none wrong": (scored(("ants", "bees"), skill=99),)},
+    "embedding_map": {
+        "usual": mapped(scored(("ants", "bees", "cats"), 200)),
+        "one": mapped(scored(("ants", "bees"), 1)),
+        "none": mapped(scored(("ants", "bees"), 0)),
+        "some of them": mapped(scored(("ants", "bees"), 200), 50),
+        "no labels": mapped(unlabelled(("ants", "bees"))),
+        "awkward": mapped(scored(AWKWARD, 100)),
+        "many": mapped(scored(tuple(NAMES[:40]), 400)),
+        "very many": mapped(scored(tuple(NAMES), 400)),
+    },
+    "network_table": {
+        "small": (summary(build_model("simple", classes=3, size=16), 16),),
+        "deep": (summary(build_model("resnet18", classes=3, size=32), 32),),
+        "no layers": (Summary((), 0, 0, 0),),
+        "awkward": (Summary((LayerRow("W" * 90, "$_" * 40, (1, 2), 3, 4),), 3, 3, 4),),
     },
 }
 

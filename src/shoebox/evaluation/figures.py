@@ -2,8 +2,9 @@
 
 In: a history (a DataFrame, a row an epoch: epoch, train_loss, val_loss, train_accuracy, …, lr), counts (classes ×
 parts), an `Evaluation`, or uint8 pictures. Out: a `Figure` that no window or global state knows of; `write_figures`
-saves them as PNG. Those over epochs live in `shoebox.evaluation.epochs`, the confusion matrix in
-`shoebox.evaluation.matrix`, the grids of pictures in `shoebox.evaluation.grids`.
+saves them as PNG. They live in modules by what they show: over epochs in `shoebox.evaluation.epochs`, the confusion
+matrix in `matrix`, curves of every class in `ranking`, what confidence is worth in `confidence`, the map of the
+features in `plane`, the network in `layers`, pictures in `grids`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +16,13 @@ import numpy as np
 from shoebox.base.files import atomic_write
 from shoebox.base.registry import Registry
 from shoebox.evaluation import style
+from shoebox.evaluation.confidence import coverage_risk, reliability_diagram
 from shoebox.evaluation.epochs import curves, ladder, learning_rate, six_metrics
-from shoebox.evaluation.grids import augmentation_grid, sample_grid, wrong_grid
+from shoebox.evaluation.grids import augmentation_grid, heat_grid, pairs_grid, sample_grid, unsure_grid, wrong_grid
+from shoebox.evaluation.layers import network_table
 from shoebox.evaluation.matrix import confusion_matrix
+from shoebox.evaluation.plane import embedding_map
+from shoebox.evaluation.ranking import precision_recall, roc_curves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,25 +33,29 @@ __all__ = [
     "augmentation_grid",
     "class_distribution",
     "confusion_matrix",
+    "coverage_risk",
     "curves",
+    "embedding_map",
+    "heat_grid",
     "ladder",
     "learning_rate",
+    "network_table",
+    "pairs_grid",
+    "precision_recall",
+    "reliability_diagram",
+    "roc_curves",
     "sample_grid",
     "six_metrics",
+    "unsure_grid",
     "write_figures",
     "wrong_grid",
 ]
 
 FIGURES: Registry[Callable[..., "Figure"]] = Registry("figure")
 for _drawing in (
-    curves,
-    six_metrics,
-    learning_rate,
-    ladder,
-    confusion_matrix,
-    sample_grid,
-    augmentation_grid,
-    wrong_grid,
+    *(curves, six_metrics, learning_rate, ladder),
+    *(confusion_matrix, roc_curves, precision_recall, reliability_diagram, coverage_risk, embedding_map, network_table),
+    *(sample_grid, augmentation_grid, wrong_grid, unsure_grid, pairs_grid, heat_grid),
 ):
     FIGURES.register(_drawing)
 

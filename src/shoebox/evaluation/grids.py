@@ -1,4 +1,4 @@
-"""Grids of pictures as figures: samples, augmentations, mistakes.
+"""Grids of pictures as figures: samples, augmentations, mistakes, heat maps.
 
 In: uint8 RGB pictures (n, H, W, 3) as a pack gives them, and names. Out: a matplotlib `Figure`. They join `FIGURES` in
 `shoebox.evaluation.figures`.
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.evaluation import style
+from shoebox.evaluation.confusions import confusions
 from shoebox.evaluation.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -65,16 +66,85 @@ def wrong_grid(evaluation: Evaluation, pictures: Pictures) -> "Figure":
         _show(cell, picture)
         _caption(cell, f"predicted: {names[evaluation.predictions[row]]}", style.BAD, 4)
         _caption(cell, f"true: {names[evaluation.labels[row]]}", style.GOOD, 15)
-        cell.text(
-            *(0.97, 0.96),
-            f"{evaluation.confidences[row]:.0%}",
-            transform=cell.transAxes,
-            ha="right",
-            va="top",
-            color=style.PAPER,
-            fontsize=8,
-            bbox={"boxstyle": "round,pad=0.3", "facecolor": style.INK, "alpha": 0.75, "linewidth": 0},
-        )
+        _badge(cell, f"{evaluation.confidences[row]:.0%}")
+    return made
+
+
+@style.figure
+def unsure_grid(evaluation: Evaluation, pictures: Pictures) -> "Figure":
+    """The least confident right answers, 16 at most: the class, and the one that came next.
+
+    Args:
+        evaluation: says which pictures are right.
+        pictures: (n, H, W, 3) uint8 RGB, those of the rows `least_sure(evaluation)[:n]`; n may be 0.
+    """
+    rows = least_sure(evaluation)
+    title = f"Right, but least sure{f' · {evaluation.part}' if evaluation.part else ''}"
+    shown = min(len(pictures), len(rows), SIDE * SIDE)
+    if not shown:
+        return style.notice(title, "no picture is known to be right" if not len(rows) else "no picture can be shown")
+    made, cells = _grid(title, shown)
+    names = style.class_labels(evaluation.classes, 20)
+    for cell, row, picture in zip(cells, rows, pictures, strict=False):
+        _show(cell, picture)
+        second = np.argsort(-evaluation.probabilities[row], kind="stable")[1:2]
+        for k in second.tolist():
+            _caption(cell, f"or {names[k]} {evaluation.probabilities[row, k]:.0%}", style.MUTED, 4)
+        _caption(cell, names[evaluation.predictions[row]], style.GOOD, 15)
+        _badge(cell, f"{evaluation.confidences[row]:.0%}")
+    return made
+
+
+def least_sure(evaluation: Evaluation) -> NDArray[np.int64]:
+    """(n,) rows of the right answers, the least confident first."""
+    rows = np.flatnonzero(evaluation.labelled & (evaluation.predictions == evaluation.labels))
+    return rows[np.argsort(evaluation.confidences[rows], kind="stable")]
+
+
+@style.figure
+def heat_grid(pictures: Pictures, heats: NDArray[np.float32], names: Sequence[str]) -> "Figure":
+    """Pictures beside the same under their heat maps (`shoebox.evaluation.explain`): where the evidence lies.
+
+    Args:
+        pictures: (n, H, W, 3) uint8 RGB, 8 at most are shown.
+        heats: (n, H, W) float, 0…1.
+        names: n lines to write above each, the class that the heat speaks for among them.
+    """
+    if not len(pictures):
+        return style.notice("Where the evidence lies", "there are no pictures")
+    shown = min(len(pictures), SIDE * SIDE // 2)
+    made, cells = _grid("Where the evidence lies", 2 * shown)
+    for left, right, picture, heat, name in zip(cells[::2], cells[1::2], pictures, heats, names, strict=False):
+        _show(left, picture)
+        _show(right, picture)
+        right.imshow(heat, cmap="inferno", alpha=0.6 * np.clip(heat * 1.5, 0, 1), vmin=0, vmax=1)
+        left.set_title(style.label(name, 34), fontsize=9, fontweight="normal", loc="left", pad=4)
+    return made
+
+
+@style.figure
+def pairs_grid(evaluation: Evaluation, pictures: Sequence[Pictures], *, most: int = 6) -> "Figure":
+    """The most frequent confusions, a row each, with the pictures that the classifier was surest of.
+
+    Args:
+        evaluation: says which they are.
+        pictures: for each of `confusions(evaluation, most)`, (n, H, W, 3) uint8 RGB of its first rows.
+    """
+    found = confusions(evaluation, most)
+    title = f"Most confused{f' · {evaluation.part}' if evaluation.part else ''}"
+    across = max(map(len, pictures), default=0)
+    if not found or not across:
+        return style.notice(title, "there are no mistakes" if not found else "no picture can be shown")
+    names = style.class_labels(evaluation.classes, 22)
+    made = style.new_figure(1.35 * across + 2.6, 1.45 * len(found) + 0.7, title)
+    cells = made.subplots(len(found), across + 1, squeeze=False, subplot_kw=BARE, width_ratios=[1.8, *[1] * across])
+    for row, pair, few in zip(cells, found, pictures, strict=True):
+        words = f"{names[pair.true]}\ntaken for {names[pair.predicted]}"
+        row[0].text(0, 0.62, words, va="center", fontsize=10, fontweight="bold", transform=row[0].transAxes)
+        note = f"{len(pair.rows):,} pictures,\n{pair.share:.1%} of the class"
+        row[0].text(0, 0.2, note, va="center", fontsize=9, color=style.MUTED, transform=row[0].transAxes)
+        for cell, picture in zip(row[1:], few, strict=False):
+            _show(cell, picture)
     return made
 
 
@@ -111,6 +181,13 @@ def _caption(cell: "Axes", text: str, colour: str, points: float) -> None:
     """A line of text centred that many points above a picture."""
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
     cell.annotate(text, (0.5, 1), (0, points), color=colour, fontsize=8.5, **place)
+
+
+def _badge(cell: "Axes", text: str) -> None:
+    """A few letters on a dark ground in a picture's upper right corner."""
+    ground = {"boxstyle": "round,pad=0.3", "facecolor": style.INK, "alpha": 0.75, "linewidth": 0}
+    place: dict[str, Any] = {"transform": cell.transAxes, "ha": "right", "va": "top", "bbox": ground}
+    cell.text(0.97, 0.96, text, color=style.PAPER, fontsize=8, **place)
 
 
 def _show(cell: "Axes", picture: Pictures) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.evaluation import style
+from shoebox.evaluation.confusions import order_by_confusion
 from shoebox.evaluation.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -19,12 +20,21 @@ MOST_MISTAKEN = 50  # of more classes than can be named, so many are shown
 
 
 @style.figure
-def confusion_matrix(evaluation: Evaluation) -> "Figure":
-    """Counts of true class (rows) against predicted class (columns), shaded by their share of the true class.
+def confusion_matrix(evaluation: Evaluation, *, order: str = "given", cells: str = "counts") -> "Figure":
+    """True class (rows) against predicted class (columns), shaded by the share of the true class.
 
     Counts are written in up to 25 classes. Above 100 classes the 50 with the most mistakes are shown, and the figure
     says so. A true class without a picture is grey.
+
+    Args:
+        order: "given", or "confusion": classes that are often confused stand side by side.
+        cells: what is written in them: "counts", or "shares" of the true class in percent.
+
+    Raises:
+        ValueError: another order or content.
     """
+    if order not in ("given", "confusion") or cells not in ("counts", "shares"):
+        raise ValueError(f"order={order!r}, cells={cells!r}: expected given or confusion, counts or shares")
     known = evaluation.labelled
     part = f" · {evaluation.part}" if evaluation.part else ""
     title = f"Confusion matrix{part}"
@@ -37,12 +47,25 @@ def confusion_matrix(evaluation: Evaluation) -> "Figure":
         mistakes = np.bincount(labels[labels != predictions], minlength=classes)
         shown = np.sort(np.argsort(-mistakes, kind="stable")[:MOST_MISTAKEN])
         note += f" · the {len(shown)} of {classes:,} classes with the most mistakes"
+    if order == "confusion":
+        places = order_by_confusion(evaluation)
+        shown = places[np.isin(places, shown)]
+        note += " · alike classes side by side"
     counts = np.array([np.bincount(predictions[labels == k], minlength=classes)[shown] for k in shown])
     names = style.class_labels(evaluation.classes)
-    return _matrix(title, note, counts, np.bincount(labels, minlength=classes)[shown], [names[k] for k in shown])
+    support = np.bincount(labels, minlength=classes)[shown]
+    return _matrix(title, note, counts, support, [names[k] for k in shown], in_percent=cells == "shares")
 
 
-def _matrix(title: str, note: str, counts: NDArray[np.int64], support: NDArray[np.int64], names: list[str]) -> "Figure":
+def _matrix(
+    title: str,
+    note: str,
+    counts: NDArray[np.int64],
+    support: NDArray[np.int64],
+    names: list[str],
+    *,
+    in_percent: bool,
+) -> "Figure":
     """A square of cells with room for the names around it, the shades explained beside it."""
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
     from matplotlib.ticker import PercentFormatter
@@ -72,10 +95,12 @@ def _matrix(title: str, note: str, counts: NDArray[np.int64], support: NDArray[n
     for edge in np.arange(size - 1) + 0.5:
         axes.axhline(edge, color=style.PAPER, linewidth=1.2 if few else 0.4)
         axes.axvline(edge, color=style.PAPER, linewidth=1.2 if few else 0.4)
-    digits = min(11.0, 0.8 * cell * 72 / (0.636 * len(str(counts.max()))))
+    longest_text = 3 if in_percent else len(str(counts.max()))
+    digits = min(11.0, 0.8 * cell * 72 / (0.636 * longest_text))
     for row, column in np.argwhere(counts > 0) if few else ():
         ink = style.PAPER if shares[row, column] > 0.3 else style.INK
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink, fontsize=digits)
+        written = f"{100 * shares[row, column]:.0f}" if in_percent else str(counts[row, column])
+        axes.text(column, row, written, ha="center", va="center", color=ink, fontsize=digits)
 
     across = 0.75 * cell * size / 0.2  # how often its width of 0.2 inches goes into its length
     bar = made.colorbar(image, ax=axes, shrink=0.75, aspect=across, pad=0.02, format=PercentFormatter(1, decimals=0))

@@ -24,6 +24,11 @@ TRAIN, VAL, GOOD, BAD = "#0072b2", "#d55e00", "#007a5a", "#b8460e"
 PARTS = {"train": TRAIN, "val": VAL, "test": "#009e73", "pile": "#cc79a7", "": "#a3adb8"}
 PART_NAMES = {"val": "validation", "": "undecided"}
 SHADES = ("#f7fafc", "#cfe3f1", "#8fbfdf", "#3f8fc4", "#0b62a0", "#083a63")  # light to dark, for shares of 0…1
+# Of classes: Okabe and Ito's first, then others between them.
+CLASSES = (
+    *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#8a7500", "#5b3fa6", "#7f8c99", "#a32638"),
+    *("#00b5ad", "#f4b6c2", "#4d6b2f", "#b07aa1", "#1f2f7a", "#c9b458", "#6b4226", "#98df8a", "#ff7f6e", "#2b2b2b"),
+)
 STEPS = ("#a3c9e2", "#3f8fc4", "#06304f")  # light to dark, for things that come one after another
 DPI = 150
 NAMED = 100  # classes up to which an axis has room for their names
