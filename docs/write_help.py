@@ -19,7 +19,8 @@ def help_of(*words: str) -> str:
 def page() -> str:
     """The whole page, in Markdown."""
     top = help_of()
-    verbs = [line.split()[0] for line in top.partition("Commands:")[2].splitlines() if line[:2] == "  " and line[2] != " "]
+    listed = top.partition("Commands:")[2].splitlines()
+    verbs = [line.split()[0] for line in listed if line.startswith("  ") and not line.startswith("   ")]
     parts = ["# Commands\n", f"```text\n{top}\n```\n"]
     parts += [f"## shoebox {verb}\n\n```text\n{help_of(verb)}\n```\n" for verb in verbs]
     return "\n".join(parts)
