@@ -84,9 +84,5 @@ def test_awkward_names_and_numbers(tmp_path: Path) -> None:
 def test_evenly_takes_the_classes_in_turn() -> None:
     labels = np.array([0] * 50 + [1] * 3 + [2])
     assert sorted(labels[evenly(labels, 6)].tolist()) == [0, 0, 0, 1, 1, 2]
-        0,
-        1,
-        2,
-    }
     assert len(evenly(labels, 100)) == 54
     assert len(evenly(labels[:0], 5)) == 0

@@ -102,7 +102,7 @@ class SpeedNet(Network):
 
     def fixed(self) -> Iterable[nn.Parameter]:
         return [
-            p for name, p in self.named_parameters() if name == "whiten.weight" or "norm" in name and "weight" in name
+            p for name, p in self.named_parameters() if name.endswith(("whiten.weight", "norm1.weight", "norm2.weight"))
         ]
 
 
