@@ -31,6 +31,8 @@ for verb in (
     learn.ladder,
     use.evaluate,
     use.predict,
+    deploy.sort,
+    deploy.undo,
     deploy.export,
     study.compare,
     study.runs,

@@ -2,10 +2,24 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from shoebox.base.progress import printable
 from shoebox.base.tables import plain
+
+
+def agreement(yes: bool) -> Callable[[str], bool]:
+    """What shows a plan on stderr and asks whether to go on: answered by --yes, else by a person at a terminal."""
+
+    def agree(plan: str) -> bool:
+        print(printable(plan), file=sys.stderr)
+        if yes or not sys.stdin.isatty():
+            return yes
+        print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    return agree
 
 
 def complain(error: object, code: int) -> int:
