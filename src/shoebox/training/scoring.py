@@ -16,6 +16,7 @@ from shoebox.data.pack import Pack, Stream
 from shoebox.evaluation.calibration import before_and_after, fit_temperature, with_temperature
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.intervals import intervals
+from shoebox.training.facts import environment, error_facts, receipt, split_facts
 
 
 def score_parts(
@@ -26,7 +27,8 @@ def score_parts(
     The temperature is fitted on validation alone, so that what is said of the test part stays an honest forecast.
 
     Args:
-        classifier: just trained; its temperature and its card (val, test, figures, calibration) are set.
+        classifier: just trained; its temperature is set, and its card filled in: val, test, figures, calibration,
+            split, errors, environment, receipt.
         packed: with the parts in its index.
         folder: where `val.npz` and `test.npz` go.
 
@@ -54,4 +56,9 @@ def score_parts(
         "pictures": fitted,
         **{part: before_and_after(evaluation, temperature) for part, evaluation in scored.items()},
     }
+    classifier.card["split"] = split_facts(packed)
+    if scored:
+        classifier.card["errors"] = error_facts(scored.get("test") or scored["val"], packed)
+    classifier.card["environment"] = environment()
+    classifier.card["receipt"] = receipt(classifier.card["recipe"], classifier.card["data"])
     return scored
