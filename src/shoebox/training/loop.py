@@ -51,16 +51,16 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
     """
     state, recipe = session.state, session.recipe
     while state.step or not state.history or not over(session):
-        start = time.monotonic()
+        start, first = time.monotonic(), state.step
         trained = train_epoch(session)
         seconds = time.monotonic() - start
+        pictures = (state.step - first) * session.batch_size
         row: dict[str, float] = {"epoch": state.epoch + 1}
         row |= {f"train_{name}": value for name, value in trained.items()}
         if len(session.rows["val"]):
             row |= {f"val_{name}": value for name, value in validate(session).items()}
         state.epoch, state.step = state.epoch + 1, 0
         state.elapsed += time.monotonic() - start
-        pictures = session.steps * session.batch_size
         row |= {"lr": rates(session)[0], "seconds": seconds, "pictures_per_second": pictures / seconds}
         judge(row, state, recipe)
         state.history.append(row)
