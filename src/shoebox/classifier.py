@@ -32,6 +32,7 @@ from shoebox.data.split import read_split
 from shoebox.evaluation.answers import answer, columns, ranks
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.results import write_results
+from shoebox.evaluation.robustness import Robustness, robustness
 from shoebox.models import Network, build_model
 from shoebox.pipeline import Pipeline
 
@@ -149,17 +150,41 @@ class Classifier:
         Raises:
             UsageError: a class of the pictures is unknown to the classifier, or the part is empty.
         """
+        packed, chosen = self.open_part(data, part, cache=cache, progress=progress)
+        evaluation = self.score(packed, np.arange(len(packed)), chosen, progress=progress)
+        if results is not None:
+            write_results(Path(results), self.folder, evaluation, packed)
+        return evaluation
+
+    def open_part(
+        self,
+        data: str | Path | ImageIndex,
+        part: str | None = None,
+        *,
+        cache: Path | None = None,
+        progress: Progress = QUIET,
+    ) -> tuple[Pack | Stream, str]:
+        """The labelled pictures of one part, packed for this classifier, and the part's name; arguments and errors as
+        `evaluate`."""
         index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
         index = self._split_as_trained(index.relabelled_to(self.classes))
         chosen = part or next((p for p in ("test", "val") if (index.part == p).any()), "")
         index = index.take((index.labels >= 0) & ((index.part == chosen) | (not chosen)))
         if not len(index):
             raise UsageError(f"{index.root} has no labelled pictures{f' in its {chosen} part' if chosen else ''}")
-        packed = pack(index, self.preprocess, cache=cache, progress=progress)
-        evaluation = self.score(packed, np.arange(len(packed)), chosen, progress=progress)
-        if results is not None:
-            write_results(Path(results), self.folder, evaluation, packed)
-        return evaluation
+        return pack(index, self.preprocess, cache=cache, progress=progress), chosen
+
+    def robustness(
+        self,
+        data: str | Path | ImageIndex,
+        part: str | None = None,
+        *,
+        cache: Path | None = None,
+        progress: Progress = QUIET,
+    ) -> list[Robustness]:
+        """Accuracy on up to 2,000 labelled pictures under each corruption; arguments and errors as `evaluate`."""
+        packed, _ = self.open_part(data, part, cache=cache, progress=progress)
+        return robustness(lambda seen: self.scores(seen)[0], packed, np.arange(len(packed)), progress=progress)
 
     def score(
         self,

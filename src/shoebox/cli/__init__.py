@@ -36,6 +36,7 @@ for verb in (
     deploy.export,
     study.compare,
     study.runs,
+    study.robustness,
     learn.cache,
 ):
     app.command()(verb)

@@ -1,11 +1,13 @@
-"""Verbs that look at several runs: compare, runs, sweep."""
+"""Verbs that look closer at runs: compare, runs, robustness, sweep."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from shoebox.cli.options import Json
+from shoebox.base.progress import progress_for
+from shoebox.cli.options import Cache, Data, Device, Hush, Import, Json, RunFolder, import_own
 from shoebox.cli.output import emit, table
 
 
@@ -37,6 +39,29 @@ def runs(
 
     rows = list_runs(folder)
     emit({"runs": rows}, json_, table([_short(row) for row in rows]) or f"no run in {folder}")
+
+
+def robustness(
+    run: RunFolder,
+    source: Data,
+    part: Annotated[str | None, typer.Option(help="train, val or test; by default test, else val, else all.")] = None,
+    import_: Import = None,
+    cache: Cache = None,
+    device: Device = "auto",
+    json_: Json = False,
+    quiet: Hush = False,
+) -> None:
+    """Score a classifier on noisy, blurred, brighter, darker, compressed, turned and cropped pictures.
+
+    Example: shoebox robustness runs/pictures pictures/
+    """
+    from shoebox.classifier import Classifier
+
+    import_own(import_)
+    classifier = Classifier.load(run, device)
+    measured = classifier.robustness(source, part, cache=cache, progress=progress_for(quiet=quiet))
+    rows = [asdict(one) for one in measured]
+    emit({"run": str(run), "robustness": rows}, json_, table([_short(row) for row in rows]))
 
 
 def _short(row: dict[str, object]) -> dict[str, object]:
