@@ -23,6 +23,12 @@ def contents(folder):
     return sorted(p.read_bytes() for p in folder.rglob("*.png"))
 
 
+def test_case_27_a_class_that_looks_like_html_is_escaped_in_the_card(saved):
+    text = (saved / "README.md").read_text(encoding="utf-8")
+    assert r"\<b\>" in text
+    assert not re.search(r"(?<!\\)<b", text)
+
+
 def test_case_28_a_target_name_over_255_bytes_is_shortened_and_the_journal_keeps_the_original(tmp_path):
     long = "é" * 140 + ".jpg"
     given = FreeNames().take(long)
