@@ -26,6 +26,7 @@ class Pipeline(nn.Module):
     def __init__(self, network: Network, preprocess: Preprocess) -> None:
         super().__init__()
         self.network = network
+        self.preprocess = preprocess
         self.size = preprocess.size
         std = torch.tensor(preprocess.std) * 255
         self.register_buffer("scale", (1 / std).view(1, 3, 1, 1), persistent=False)

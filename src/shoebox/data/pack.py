@@ -38,6 +38,9 @@ class Pack:
         index: the rows that `gather` takes: those of the index packed whose files were readable.
         preprocess: what every picture went through.
         skipped: the unreadable files, each with its reason.
+        key: names the stored pixels; whoever computes anything from them keeps it under this.
+        count: how many pictures are stored, those outside `index` included.
+        numbers: (N,) int64, the place among them of each row.
 
     Args:
         index: what was packed.
@@ -77,7 +80,7 @@ class Pack:
         number = {name: i for i, name in enumerate(names)}
         numbers = np.array([number[path] for path in index.paths], np.int64)
         self.index, self.skipped, readable = without(index, {names[i]: r for i, r in self._meta.unreadable.items()})
-        self._numbers = numbers[readable]
+        self.key, self.count, self.numbers = entry.folder.name, meta.count, numbers[readable]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -94,7 +97,7 @@ class Pack:
         Raises:
             ShoeboxError: a picture is damaged in the pack, and its file can no longer be read.
         """
-        numbers = self._numbers[rows]
+        numbers = self.numbers[rows]
         fresh = numbers[self._unchecked[numbers]]
         if len(fresh):
             try:
