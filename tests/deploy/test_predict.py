@@ -1,15 +1,19 @@
 """Which files are found, and that the three kinds of file hold what the rows say, whatever the files are called."""
 
+import io
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from shoebox.base.errors import ShoeboxError, UsageError
-from shoebox.deploy.predict import find_files, predict_files, predict_rows, predict_text
+from shoebox.classifier import Classifier
+from shoebox.deploy.backends import answers
+from shoebox.deploy.predict import find_files, predict_files, predict_rows, predict_text, read_list
 
 Make = Callable[..., Path]
 
@@ -125,3 +129,57 @@ def test_lines_for_people_stay_one_line_each(saved: Path, tmp_path: Path, make_p
 
 def test_rows_are_json(saved: Path, folder: Path) -> None:
     assert json.loads(json.dumps(predict_files(saved, [str(folder)], top=9)))["predictions"][0]["label_3"]
+
+
+def test_an_export_gives_the_rows_of_the_classifier(exported, trained):
+    run, data = trained
+    ours = list(predict_rows(exported, [str(data)]))
+    theirs = list(Classifier.load(run, "cpu").predictions(find_files([str(data)])))
+    assert [(row["path"], row["label"]) for row in ours] == [(row["path"], row["label"]) for row in theirs]
+    np.testing.assert_allclose([r["confidence"] for r in ours], [r["confidence"] for r in theirs], atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_an_interrupted_table_is_continued(exported, trained, tmp_path, suffix, monkeypatch):
+    data, out = trained[1], tmp_path / f"table{suffix}"
+    whole = tmp_path / f"whole{suffix}"
+    predict_files(exported, [str(data)], out=whole)
+
+    class Stop:
+        def say(self, text):
+            pass
+
+        def track(self, rows, *_):
+            for number, row in enumerate(rows):
+                if number == 40:
+                    raise KeyboardInterrupt
+                yield row
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(exported, [str(data)], out=out, progress=Stop())
+    assert not out.exists()
+    (partial,) = tmp_path.glob(".table*")
+    with partial.open("ab") as file:
+        file.write(b'{"path": "half a li')
+    asked = []
+    monkeypatch.setattr(
+        "shoebox.deploy.predict.answers", lambda b, files, s: asked.extend(files) or answers(b, files, s)
+    )
+    result = predict_files(exported, [str(data)], out=out)
+    assert (result["pictures"], len(asked)) == (90, 50)
+    assert out.read_bytes() == whole.read_bytes() or suffix == ".parquet"
+    if suffix == ".parquet":
+        pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(whole))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_another_top_does_not_continue_a_table(exported, trained, tmp_path):
+    out = tmp_path / "table.csv"
+    (tmp_path / ".table.csv.0123.part").write_text("not for this call")
+    predict_files(exported, [str(trained[1])], 1, out=out)
+    assert list(pd.read_csv(out).columns) == ["path", "label", "confidence", "status"]
+
+
+def test_a_list_may_be_divided_by_lines_or_by_zero_bytes():
+    assert read_list(io.BytesIO(b"a.jpg\nb c.jpg\n")) == ["a.jpg", "b c.jpg"]
+    assert read_list(io.BytesIO(b"a\nb.jpg\0\xff.jpg\0")) == ["a\nb.jpg", os.fsdecode(b"\xff.jpg")]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shoebox.base.errors import ShoeboxError
 from shoebox.base.tables import Row, writer
 
 
@@ -28,7 +29,7 @@ class Continued:
 
 @contextlib.contextmanager
 def resumable(path: Path, columns: Sequence[str], numbers: Collection[str], mark: str) -> Iterator[Continued]:
-    """Write a table so that a killed writer loses at most the row it was writing.
+    """Write a table so that a killed writer loses at most the row it was writing. A `ShoeboxError` leaves nothing.
 
     Args:
         path, columns, numbers: as for `shoebox.base.tables.writer`.
@@ -52,7 +53,11 @@ def resumable(path: Path, columns: Sequence[str], numbers: Collection[str], mark
             file.write(json.dumps(row).encode() + b"\n")
             file.flush()
 
-        yield Continued(done, write)
+        try:
+            yield Continued(done, write)
+        except ShoeboxError:
+            partial.unlink()  # the same call would fail again: there is nothing to go on with
+            raise
         file.seek(0)
         with writer(path, columns, numbers) as add:
             for line in file:

@@ -5,18 +5,15 @@ In: a Classifier. Out: a `Backend`. Folding changes sums in their last bits and 
 is used only after it has been certified (`shoebox.deploy.certificate`).
 """
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
-from torch.fx.experimental.optimization import fuse
 
 from shoebox.classifier import Classifier
 from shoebox.deploy.backends import Scores
-from shoebox.models import Network
+from shoebox.models.folding import fold
 
 
 class FoldedBackend:
@@ -37,9 +34,11 @@ class FoldedBackend:
         self._pipeline = classifier.pipeline
         self._device = classifier.device
         self._dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
-        self._features = fold(_Features(classifier.pipeline.network)).to(self._dtype)
-        self._head = copy.deepcopy(classifier.pipeline.network.head).to(self._dtype)
-        for parameter in self._features.parameters():
+        side = classifier.preprocess.store
+        noise = np.random.default_rng(0).integers(0, 256, (2, 3, side, side), dtype=np.uint8)
+        sample = self._pipeline.inputs(torch.from_numpy(noise).to(self._device))
+        self._network = fold(self._pipeline.network, sample).to(self._dtype)
+        for parameter in self._network.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
@@ -47,33 +46,9 @@ class FoldedBackend:
     def scores(self, pictures: NDArray[np.uint8]) -> Scores:
         """See `Backend`."""
         stored = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device)
-        features = self._features(self._pipeline.inputs(stored).to(self._dtype))
-        logits = self._head(features).float() / self._pipeline.temperature
+        features = self._network.features(self._pipeline.inputs(stored).to(self._dtype))
+        logits = self._network.head(features).float() / self._pipeline.temperature
         return logits.softmax(1).cpu().numpy(), features.float().cpu().numpy()
-
-
-class _Features(nn.Module):
-    """A network without its head, as a module whose `forward` can be traced."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.network.features(pictures)
-
-
-def fold(module: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose batch norms are part of the convolutions before them.
-
-    One whose course depends on its values cannot be traced; it comes back as an equal copy, not folded.
-    """
-    whole = copy.deepcopy(module).eval()
-    try:
-        folded: nn.Module = fuse(whole)
-    except (fx.proxy.TraceError, TypeError, NotImplementedError, KeyError, AssertionError):
-        return whole
-    return folded
 
 
 class ProgramBackend:

@@ -66,18 +66,22 @@ def read_list(file: IO[bytes]) -> list[str]:
 
 
 def predict_rows(
-    run: Path, files: Sequence[Path], top: int = 3, *, device: str = "auto", tta: float | None = None
+    run: Path, places: Sequence[str], top: int = 3, *, device: str = "auto", tta: float | None = None
 ) -> Iterator[Row]:
-    """A row for each file, in order, as they are ready: path, label, confidence, …, status.
+    """A row for every file that `places` name, in order, as they are ready: path, label, confidence, …, status.
 
     Args:
         run: a run's folder, or an exported one, which needs no torch.
-        files: as `find_files` gives them.
+        places: as for `find_files`.
         top: how many classes to name.
         device: "auto" for the fastest certified way to run the classifier on this machine.
         tta: pictures with less confidence than this are looked at again, shifted and, if the classifier was trained on
             mirrored pictures, mirrored; the answers are averaged.
     """
+    yield from _rows(run, find_files(places), top, device, tta)
+
+
+def _rows(run: Path, files: Sequence[Path], top: int, device: str, tta: float | None) -> Iterator[Row]:
     backend = open_backend(run, device, count=len(files))
     scores: Callable[[NDArray[np.uint8]], Scores] = backend.scores
     if tta is not None:
@@ -104,7 +108,7 @@ def predict_text(
         ShoeboxError: not one file could be read; each has had its line.
     """
     read = 0
-    for row in predict_rows(run, find_files(places), top, device=device, tta=tta):
+    for row in predict_rows(run, places, top, device=device, tta=tta):
         read += row["status"] == "ok"
         write(printable(f"{row['path']}: {describe(row)}").replace("\n", "\\n"))
     if not read:
@@ -147,7 +151,7 @@ def predict_files(
             if statuses:
                 progress.say(f"{len(statuses):,} rows of an interrupted call are there already")
         waiting = [file for file in files if str(file) not in statuses]
-        rows = predict_rows(run, waiting, top, device=device, tta=tta) if waiting else ()
+        rows = _rows(run, waiting, top, device, tta) if waiting else ()
         for row in progress.track(rows, len(waiting), "predicting"):
             statuses[row["path"]] = row["status"]
             write(row)

@@ -118,7 +118,8 @@ def sort(
         agree: is shown the plan and says whether to go on.
 
     Returns:
-        to, counts, scores, promised and threshold; if agreed also done, failures, journal, predictions.
+        to, planned (how many find a place), counts, scores, promised and threshold; if agreed also done, failures,
+        journal and predictions.
 
     Raises:
         UsageError: an option is out of its range, there is no pile, or nothing to choose thresholds by.
@@ -133,12 +134,13 @@ def sort(
     plan = _plan(run, pile, to, OPERATIONS[how], error, threshold, unknown, device, before, progress)
     result: dict[str, Any] = {
         "to": str(to),
+        "planned": len(plan.steps),
         "counts": plan.counts(),
         "scores": plan.scores(),
         "promised": None if plan.promise is None else plan.promise.error,
         "threshold": threshold if plan.promise is None else plan.promise.threshold,
     }
-    if not agree(plan.table()) or not plan.steps:
+    if not plan.steps or not agree(plan.table()):
         return {**result, "applied": False}
     if how == "copy":
         _require_room(plan)
@@ -174,8 +176,10 @@ def undo(place: Path, *, progress: Progress = QUIET) -> tuple[Path, Outcome]:
 
 def summary(result: dict[str, Any]) -> str:
     """What became of a sort, in words."""
+    if not result["planned"]:
+        return "nothing is left to sort"
     if not result["applied"]:
-        return "nothing was touched; --yes goes on without asking" if result["counts"] else "the pile holds no pictures"
+        return "nothing was touched; --yes goes on without asking"
     lines = [f"{result['done']:,} pictures in {result['to']}; what is where: {result['predictions']}"]
     lines += [f"not sorted: {failure}" for failure in result["failures"]]
     return "\n".join([*lines, f"to take it back: shoebox undo {result['journal']}"])
