@@ -120,7 +120,7 @@ def test_a_full_disk_is_reported(tmp_path: Path, few: int) -> None:
 
 def test_the_program_imports_no_torch_and_ends_with_its_input() -> None:
     setup = json.dumps({"preprocess": PREPROCESS.to_dict(), "target": None})
-    program = PROGRAM + "; assert 'torch' not in sys.modules, 'torch'"
+    program = PROGRAM.format("shoebox.data.worker") + "; assert 'torch' not in sys.modules, 'torch'"
     done = subprocess.run(
         [sys.executable, "-c", program, setup, *sys.path], input="", capture_output=True, text=True, timeout=60
     )

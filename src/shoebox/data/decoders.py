@@ -30,9 +30,25 @@ CHUNK_BYTES = 32 << 20  # of pictures that a decoder holds at a time; fewer file
 FEW = 64  # files: two processes take 0.3 s to start; a crash in this process is then at least soon found
 PATIENCE = 30.0  # seconds for one file; the largest that are decoded at all take about 4
 
-PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from shoebox.data.worker import main; main()"
+PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from {} import main; main()"
 
 Ask = Callable[[int, Sequence[str]], Chunk]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done with every chunk of files.
+
+    Attributes:
+        module: the name of the one whose `main` answers requests for it.
+        chunk: does it in this process; takes and gives what `shoebox.data.worker.decode_chunk` does.
+    """
+
+    module: str
+    chunk: Callable[..., Chunk]
+
+
+PACKING = Work("shoebox.data.worker", decode_chunk)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +71,7 @@ def decode_all(
     *,
     threads: int,
     few: int = FEW,
+    work: Work = PACKING,
     progress: Progress = QUIET,
 ) -> Decoded:
     """Decode files in chunks, `threads` at a time.
@@ -65,6 +82,7 @@ def decode_all(
         target: an existing file; the n-th picture is written as its n-th S·S·3 bytes. None only checks the files.
         threads: processes (or threads) to use.
         few: below this many files, threads of this process are used, which start at once.
+        work: what is done with each chunk, if not packing.
         progress: what is told.
 
     Raises:
@@ -74,7 +92,7 @@ def decode_all(
     unreadable: dict[int, str] = {}
     size = max(1, min(CHUNK, CHUNK_BYTES // (3 * preprocess.store**2)))
     firsts = range(0, len(files), size)
-    with _decoders(preprocess, target, threads, in_processes=len(files) >= few) as ask:
+    with _decoders(preprocess, target, threads, work, in_processes=len(files) >= few) as ask:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         try:
             chunks = pool.map(lambda first: ask(first, files[first : first + size]), firsts)
@@ -88,10 +106,12 @@ def decode_all(
 
 
 @contextlib.contextmanager
-def _decoders(preprocess: Preprocess, target: Path | None, count: int, *, in_processes: bool) -> Iterator[Ask]:
-    workers = _start_workers(preprocess, target, count) if in_processes else []
+def _decoders(
+    preprocess: Preprocess, target: Path | None, count: int, work: Work, *, in_processes: bool
+) -> Iterator[Ask]:
+    workers = _start_workers(preprocess, target, count, work.module) if in_processes else []
     if not workers:
-        yield partial(decode_chunk, preprocess=preprocess, target=target)
+        yield partial(work.chunk, preprocess=preprocess, target=target)
         return
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in workers:
@@ -111,13 +131,13 @@ def _decoders(preprocess: Preprocess, target: Path | None, count: int, *, in_pro
             worker.stop()
 
 
-def _start_workers(preprocess: Preprocess, target: Path | None, count: int) -> list["Worker"]:
+def _start_workers(preprocess: Preprocess, target: Path | None, count: int, module: str) -> list["Worker"]:
     """`count` processes, ready; none at all where this system lets none be started."""
     setup = json.dumps({"preprocess": preprocess.to_dict(), "target": None if target is None else str(target)})
     workers: list[Worker] = []
     try:
         for _ in range(count):
-            workers.append(Worker(setup))
+            workers.append(Worker(setup, module))
         for worker in workers:
             worker.wait_until_ready()
     except (OSError, WorkerLost):
@@ -136,13 +156,14 @@ class Worker:
 
     Args:
         setup: the first argument of the program, see `shoebox.data.worker`.
+        module: whose `main` is the program.
 
     Raises:
         OSError: the system refuses to start a process.
     """
 
-    def __init__(self, setup: str) -> None:
-        self._setup = setup
+    def __init__(self, setup: str, module: str = PACKING.module) -> None:
+        self._setup, self._module = setup, module
         self._process = self._start()
 
     def _start(self) -> "subprocess.Popen[str]":
@@ -150,7 +171,7 @@ class Worker:
         # as multiprocessing's processes do. The module search path is this process's. OpenBLAS, which nothing here
         # uses, would start a thread per processor as numpy is imported: a third of what the start costs.
         return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, self._setup, *sys.path],
+            [sys.executable, "-c", PROGRAM.format(self._module), self._setup, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -23,8 +23,8 @@ are switched off once, on import, for Pillow's modules only: `warnings.catch_war
 import io
 import os
 import stat
-import struct
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from shoebox.base.errors import ShoeboxError
+from shoebox.data.header import Header, orientation, read_header
 from shoebox.data.names import one_line
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.signature import HEAD, sniff
@@ -154,17 +155,31 @@ def load(source: Path | bytes | NDArray[np.uint8], preprocess: Preprocess) -> ND
     return np.array(image)
 
 
+def examine(source: Path) -> tuple[NDArray[np.uint8], Header]:
+    """Open one picture at its full size, and say how it was stored.
+
+    Returns:
+        (height, width, 3) uint8, upright RGB, and the header.
+
+    Raises:
+        Unreadable: as for `decode`.
+    """
+    headers: list[Header] = []
+    pixels = np.array(_open(source, None, headers.append))
+    return pixels, headers[0]
+
+
 def _of_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
     if pixels.dtype != np.uint8 or not pixels.size or pixels.shape[2:] not in ((), (3,)):
         raise Unreadable("", f"an array {pixels.dtype} {pixels.shape}: expected uint8 (height, width, 3)")
     return Image.fromarray(pixels).convert("RGB")
 
 
-def _open(source: Path | bytes, at_least: int | None) -> Image.Image:
+def _open(source: Path | bytes, at_least: int | None, look: Callable[[Header], None] | None = None) -> Image.Image:
     """The picture as an upright Pillow image of mode RGB. Whatever fails is an `Unreadable`."""
     path = "" if isinstance(source, bytes) else os.fspath(source)
     try:
-        return _decode(source if isinstance(source, bytes) else _read(source), at_least)
+        return _decode(source if isinstance(source, bytes) else _read(source), at_least, look)
     except _Refused as e:
         raise Unreadable(path, str(e)) from None
     except Image.DecompressionBombError as e:
@@ -199,7 +214,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes, at_least: int | None) -> Image.Image:
+def _decode(data: bytes, at_least: int | None, look: Callable[[Header], None] | None) -> Image.Image:
     if not data:
         raise _Refused("the file is empty")
     format, kind = sniff(data[:HEAD])
@@ -213,7 +228,9 @@ def _decode(data: bytes, at_least: int | None) -> Image.Image:
     if _pixels(image) > MAX_PIXELS:
         raise _Refused(f"{image.width} × {image.height} pixels: more than the {MAX_PIXELS:,} that are decoded")
     image.load()
-    turn = None if format == "TIFF" else _UPRIGHT.get(_orientation(image))  # Pillow turns a TIFF itself
+    if look:
+        look(read_header(image))
+    turn = None if format == "TIFF" else _UPRIGHT.get(orientation(image))  # Pillow turns a TIFF itself
     image = _to_rgb(image)
     return image if turn is None else image.transpose(turn)
 
@@ -231,33 +248,6 @@ def _open_heif(data: bytes) -> Image.Image:
         ) from None
     image: Image.Image = HeifImageFile(io.BytesIO(data))
     return image
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation (1 to 8), 1 where there is none or the EXIF data make no sense.
-
-    Read here and not by Pillow, whose reader goes through all tags and stumbles over any that is malformed.
-    Source: EXIF 2.32, 4.6.4; a TIFF directory of 12-byte entries.
-    """
-    exif = image.info.get("exif")
-    if not exif:
-        return 1
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, values = struct.unpack_from(order + "HHI", tiff, entry)
-            if tag == 0x0112:
-                wide = {3: "H", 4: "I"}[kind] if values == 1 else "H"
-                (orientation,) = struct.unpack_from(order + wide, tiff, entry + 8)
-                return int(orientation)
-    except (struct.error, KeyError):
-        return 1
-    return 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

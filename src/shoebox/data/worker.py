@@ -74,8 +74,12 @@ def decode_chunk(
     return Chunk(checksums, unreadable)
 
 
-def main() -> None:
-    """Answer requests until stdin ends, which is also what happens when the asking process dies."""
+def main(work: Callable[..., Chunk] = decode_chunk) -> None:
+    """Answer requests until stdin ends, which is also what happens when the asking process dies.
+
+    Args:
+        work: what to do with a chunk; takes what `decode_chunk` takes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the asking process decides
     # stdout is kept for answers: what a decoder prints goes to stderr
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
@@ -99,7 +103,7 @@ def main() -> None:
         request = json.loads(line)
         answer: dict[str, Any]
         try:
-            answer = asdict(decode_chunk(request["first"], request["files"], preprocess, target, sign_of_life))
+            answer = asdict(work(request["first"], request["files"], preprocess, target, sign_of_life))
         except OSError as e:
             answer = {"errno": e.errno, "error": e.strerror or str(e)}
         say(json.dumps(answer))

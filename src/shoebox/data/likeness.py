@@ -1,0 +1,173 @@
+"""How alike two pictures are, whatever their size, compression, brightness and a small crop.
+
+In: pictures as stored, or grey thumbnails of 32 × 32. Out: descriptors to search by, a score from -1 to 1 of pairs.
+
+Both look at a band of spatial frequencies only (a difference of Gaussians, as in Marr and Hildreth 1980): what is
+coarser is light and shade that unrelated pictures share, what is finer is what compression changes. The score of a pair
+is the correlation of the two bands after one is moved and scaled onto the other by least squares on its gradients
+(Lucas and Kanade 1981), twice, so that a crop by some per cent counts as the same picture.
+"""
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+SIDE = 32
+DIMENSIONS = 24
+"""Of a descriptor. With 24 of the 100 lowest frequencies, half whitened, a crop by 5 % keeps a cosine of 0.87
+(CIFAR-10) to 0.93 (Imagenette) in 19 of 20 pictures."""
+
+_FINE = (1.0, 3.0)  # the Gaussians' standard deviations, in pixels of the thumbnail
+_COARSE = (2.5, 10.0)
+_FREQUENCIES = 10  # along each side, of a descriptor
+_DETAILS = 16  # the same of `details`
+_CHUNK = 2048
+_HOPEFUL = 0.65  # the likeness after a first alignment that is worth a second; a crop by 5 % reaches 0.8
+MIRROR = np.tile((-1.0) ** np.arange(_DETAILS), _DETAILS).astype(np.float32)
+"""What `details` are multiplied by when a picture is mirrored: odd waves change their sign."""
+PROMISING = 0.4
+"""The likeness that is worth aligning; before that, a crop by 5 % keeps 0.5 in 49 of 50 pictures."""
+
+
+def grey_thumbs(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n, S, S, 3) RGB to (n, 32, 32) grey, with antialiasing (area-weighted, or linear where S is below 32)."""
+    # Integers: three times as fast as the product of floats. The weights are those of ITU-R BT.601.
+    red, green, blue = (pictures[..., c].astype(np.uint16) for c in range(3))
+    grey = ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
+    side = grey.shape[1]
+    if side == SIDE:
+        return grey
+    weights = _resizing(side)
+    return np.clip(np.rint(weights @ grey.astype(np.float32) @ weights.T), 0, 255).astype(np.uint8)
+
+
+def contrast(thumbs: NDArray[np.uint8]) -> Floats:
+    """(n,) how much there is to compare: the standard deviation of the band, in grey levels; a blank one has 0."""
+    bands = [_band(thumbs[i : i + _CHUNK], *_FINE).std((1, 2)) for i in range(0, len(thumbs), _CHUNK)]
+    return np.concatenate([np.empty(0, np.float32), *bands])
+
+
+def descriptors(thumbs: NDArray[np.uint8], whiten: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
+    """Unit vectors (n, D) whose angles tell how alike pictures are, and (n, D) those of the mirrored pictures.
+
+    The lowest frequencies of the band, decorrelated over these pictures and half whitened, so that no bit of a hash
+    made of them is wasted.
+    """
+    basis = _frequencies(_COARSE, _FREQUENCIES)
+    flat = thumbs.reshape(len(thumbs), -1)
+    plain = np.concatenate([flat[i : i + _CHUNK].astype(np.float32) @ basis for i in range(0, len(flat), _CHUNK)])
+    flipped = plain * np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES).astype(np.float32)
+    both = np.concatenate([plain, flipped])
+    middle = both.mean(0)
+    values, vectors = np.linalg.eigh(np.cov((both - middle).T) + 1e-6 * np.eye(both.shape[1]))
+    values, vectors = values[::-1][:DIMENSIONS], vectors[:, ::-1][:, :DIMENSIONS]
+    turn = (vectors * (values + 1e-3 * values[0]) ** -0.25).astype(np.float32)
+    return _unit((plain - middle) @ turn), _unit((flipped - middle) @ turn)
+
+
+def details(thumbs: NDArray[np.uint8]) -> Floats:
+    """Unit vectors (n, 256) whose products are nearly the likeness before alignment; of a mirrored picture, times
+    `MIRROR`."""
+    basis = _frequencies(_FINE, _DETAILS)
+    flat = thumbs.reshape(len(thumbs), -1)
+    parts = [_unit(flat[i : i + _CHUNK].astype(np.float32) @ basis) for i in range(0, len(flat), _CHUNK)]
+    return np.concatenate([np.empty((0, _DETAILS**2), np.float32), *parts])
+
+
+def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
+    """(n,) the score of n pairs of thumbnails (n, 32, 32): 1 for the same picture, around 0 for two unrelated ones."""
+    scores = [np.empty(0, np.float32)]
+    for i in range(0, len(first), _CHUNK):
+        a, b = _band(first[i : i + _CHUNK], *_FINE), _band(second[i : i + _CHUNK], *_FINE)
+        plain = np.einsum("nd,nd->n", _unit(a.reshape(len(a), SIDE * SIDE)), _unit(b.reshape(len(b), SIDE * SIDE)))
+        promising = np.flatnonzero(plain > PROMISING)
+        plain[promising] = np.maximum(plain[promising], _fitted(a[promising], b[promising])[0])
+        hopeful = np.flatnonzero(plain > _HOPEFUL)
+        a, b = a[hopeful], b[hopeful]
+        plain[hopeful] = np.maximum(plain[hopeful], np.maximum(_aligned(a, b), _aligned(b, a)))
+        scores.append(plain)
+    return np.concatenate(scores)
+
+
+def _aligned(source: Floats, target: Floats) -> Floats:
+    """The correlation once `source` is moved and scaled onto `target`, by at most two pixels."""
+    score, motion = _fitted(source, target)
+    across, down = (np.clip(motion[:, i], -2, 2) for i in (0, 1))
+    wider, higher = (np.clip(motion[:, i], -2, 2) for i in (2, 3))
+    place = np.linspace(-1, 1, SIDE, dtype=np.float32)
+    columns = _sampling(across[:, None] + wider[:, None] * place)
+    rows = _sampling(down[:, None] + higher[:, None] * place)
+    moved = rows @ source @ columns.transpose(0, 2, 1)
+    again, _ = _fitted(moved, target)
+    better: Floats = np.maximum(score, again)
+    return better
+
+
+def _fitted(source: Floats, target: Floats) -> tuple[Floats, Floats]:
+    """Least squares of `target` on `source` and its derivatives by shift and scale: the correlation (n,), and the
+    motion (n, 4): right, down, wider, higher, in pixels (of the edge, for the last two)."""
+    down, across = np.gradient(source, axis=(1, 2))
+    place = np.linspace(-1, 1, SIDE, dtype=np.float32)
+    terms = np.stack([source, across, down, across * place, down * place[:, None]], 1)
+    terms = terms.reshape(len(source), 5, SIDE * SIDE)
+    wanted = target.reshape(len(target), SIDE * SIDE, 1)
+    normal = terms @ terms.transpose(0, 2, 1)
+    ridge = 1e-4 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / 5 + 1e-3
+    right = terms @ wanted
+    solved = np.linalg.solve(normal + ridge * np.eye(5, dtype=np.float32), right)[..., 0]
+    fitted = (solved[:, None] @ terms)[:, 0]
+    score = (_unit(fitted) * _unit(wanted[..., 0])).sum(1) * np.sign(solved[:, 0])
+    gain = np.where(np.abs(solved[:, :1]) < 0.1, np.inf, solved[:, :1])
+    return score.astype(np.float32), (solved[:, 1:] / gain).astype(np.float32)
+
+
+def _sampling(shift: Floats) -> Floats:
+    """(n, 32, 32) matrices that read a row at 0 … 31 plus (n, 32) shifts, by cubic convolution (Keys 1981)."""
+    at = np.arange(SIDE, dtype=np.float32) + shift
+    away = np.abs(np.clip(at, 0, SIDE - 1)[..., None] - np.arange(SIDE, dtype=np.float32))
+    near = (1.5 * away - 2.5) * away**2 + 1
+    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
+    weights: Floats = np.where(away < 1, near, np.where(away < 2, far, 0)).astype(np.float32)
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def _band(thumbs: NDArray[np.uint8], fine: float, coarse: float) -> Floats:
+    numbers = thumbs.astype(np.float32)
+    narrow, wide = _blur(fine), _blur(coarse)
+    band: Floats = narrow @ numbers @ narrow.T - wide @ numbers @ wide.T
+    return band
+
+
+@functools.cache
+def _blur(sigma: float) -> Floats:
+    """(32, 32): multiplication from the left and right blurs by a Gaussian that is cut off at the edges."""
+    place = np.arange(SIDE)
+    weights = np.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+@functools.cache
+def _frequencies(band: tuple[float, float], count: int) -> Floats:
+    """(1024, count²): from a thumbnail's pixels to the lowest cosine frequencies of a band, those across last."""
+    place = np.arange(SIDE)
+    waves = np.cos(np.pi * (place + 0.5) * np.arange(count)[:, None] / SIDE)
+    waves /= np.linalg.norm(waves, axis=1, keepdims=True)
+    parts = [np.kron(waves @ _blur(sigma), waves @ _blur(sigma)) for sigma in band]
+    return np.ascontiguousarray((parts[0] - parts[1]).T.astype(np.float32))
+
+
+@functools.cache
+def _resizing(side: int) -> Floats:
+    """(32, side): rows of triangles, as wide as antialiasing asks."""
+    scale = side / SIDE
+    middle = (np.arange(SIDE) + 0.5) * scale - 0.5
+    weights = np.maximum(0, 1 - np.abs(np.arange(side) - middle[:, None]) / max(scale, 1))
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _unit(vectors: NDArray[np.floating]) -> Floats:
+    length = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
+    return (vectors / np.maximum(length, 1e-6)).astype(np.float32)
