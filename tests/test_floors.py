@@ -16,7 +16,9 @@ FLOORS = [
     {"classifier"},
     {"training", "deploy"},
     {"estimator", "demo"},
-    {"cli", "", "__main__"},
+    {"scale"},
+    {"cli", ""},
+    {"__main__"},
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 MODULES = sorted(SOURCE.rglob("*.py"))

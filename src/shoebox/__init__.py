@@ -10,6 +10,8 @@ The names below are loaded when first used, so that importing the package costs 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from shoebox.base.version import VERSION
+
 if TYPE_CHECKING:
     from shoebox.base.errors import ShoeboxError, UsageError
     from shoebox.base.recipe import Recipe
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from shoebox.training.fit import fit
     from shoebox.training.train import Run, train
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOMES = {
     "MODELS": "shoebox.models",

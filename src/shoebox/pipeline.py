@@ -34,7 +34,7 @@ class Pipeline(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def place(self, device: str) -> "Pipeline":
-        """Move to a device, filters channels-last, the layout in which convolutions are fastest on CPU and GPU alike."""
+        """Move to a device, filters channels-last: convolutions are fastest so, on CPU and GPU alike."""
         self.to(device)
         for parameter in self.parameters():
             if parameter.ndim == 4:

@@ -7,7 +7,7 @@ card.
 import json
 from typing import Any
 
-from shoebox import __version__
+from shoebox.base.version import VERSION
 from shoebox.classifier import Classifier
 from shoebox.deploy.backends import INPUT, OUTPUTS
 
@@ -29,7 +29,7 @@ def graph_metadata(classifier: Classifier) -> dict[str, str]:
         "batch": "1",
         "channels": "3",
         "author": "Shoebox",
-        "version": __version__,
+        "version": VERSION,
         "description": f"{classifier.model}, {len(classifier.classes)} classes: {INPUT} uint8 (N, {side}, {side}, 3) "
         f"RGB to {OUTPUTS[0]} float32 (N, {len(classifier.classes)}), calibrated",
     }
@@ -39,7 +39,7 @@ def graph_metadata(classifier: Classifier) -> dict[str, str]:
 
 def exported_config(classifier: Classifier, name: str) -> dict[str, Any]:
     """The `config.json` of an exported folder: the classifier's own, and what it was exported as."""
-    return {**classifier.config(), "exported": name, "shoebox": __version__}
+    return {**classifier.config(), "exported": name, "shoebox": VERSION}
 
 
 def readme(classifier: Classifier, name: str, files: list[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-import shoebox
+from shoebox.base.version import VERSION
 from shoebox.data.pack import Pack, Stream
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.slices import slices
@@ -69,12 +69,12 @@ def environment() -> dict[str, str]:
 
 def receipt(recipe: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
     """What lets someone repeat a run: the data's fingerprint, the code's version and digest, the seed."""
-    return {"data": fingerprint, "shoebox": shoebox.__version__, "code": code_digest(), "seed": recipe.get("seed")}
+    return {"data": fingerprint, "shoebox": VERSION, "code": code_digest(), "seed": recipe.get("seed")}
 
 
 def code_digest() -> str:
     """16 hex digits of Shoebox's own source files: two runs of the same digest were made by the same code."""
-    root = Path(shoebox.__file__).parent
+    root = Path(__file__).parent.parent
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(root.rglob("*")):
         if path.suffix in (".py", ".yaml"):
