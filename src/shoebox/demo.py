@@ -7,6 +7,7 @@ from typing import Any
 
 from shoebox.base.progress import QUIET, Progress
 from shoebox.data.sources import open_source
+from shoebox.evaluation.results import evenly
 from shoebox.training.train import train
 
 
@@ -19,11 +20,12 @@ def demo(run: Path | None = None, *, device: str = "auto", progress: Progress = 
     done = train(open_source("digits", progress=progress), "demo", run=run, device=device, progress=progress)
     assert done.evaluation is not None
     index = open_source("digits")
-    files = [index.root / path for path in done.evaluation.paths[:5]]
+    rows = evenly(done.evaluation.labels, 5)
+    files = [index.root / done.evaluation.paths[row] for row in rows]
     table = done.classifier.predict(files, top=1)
     progress.say("\nfive pictures of the test part, which it never saw in training:")
     predictions = []
-    for row, label in zip(table.to_dict("records"), done.evaluation.labels[:5].tolist(), strict=True):
+    for row, label in zip(table.to_dict("records"), done.evaluation.labels[rows].tolist(), strict=True):
         true = done.classifier.classes[label]
         progress.say(f"  {Path(row['path']).name}: a {row['label']} ({row['confidence']:.0%} sure); it is a {true}")
         predictions.append({"true": true, **row})
