@@ -30,17 +30,14 @@ def reliability_diagram(evaluation: Evaluation, *, bins: int = BINS) -> "Figure"
     left, width = found.edges[:-1], np.diff(found.edges)
     filled = found.count > 0
     accuracy = np.nan_to_num(found.accuracy)
-    above.bar(left, accuracy, width, align="edge", color=style.SHADES[3], edgecolor=style.PAPER, label="accuracy")
+    above.bar(left, accuracy, width, align="edge", color=style.SHADES[2], edgecolor=style.PAPER, label="accuracy")
     low, high = np.fmin(found.accuracy, found.confidence), np.fmax(found.accuracy, found.confidence)
+    gap: dict[str, Any] = {"facecolor": "none", "edgecolor": style.VAL, "hatch": "////", "linewidth": 0.8}
     above.bar(
-        left[filled],
-        (high - low)[filled],
-        width[filled],
-        low[filled],
+        *(left[filled], (high - low)[filled], width[filled], low[filled]),
         align="edge",
-        color=style.VAL,
-        alpha=0.3,
         label="gap to the mean confidence",
+        **gap,
     )
     above.plot([0, 1], [0, 1], color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)), label="as sure as right")
     above.set(ylabel="share that is right", ylim=(0, 1), xlim=(0, 1))

@@ -71,8 +71,8 @@ def make_map(
 
 
 def choose(evaluation: Evaluation, most: int, seed: int = 0) -> NDArray[np.int64]:
-    """Rows to show where there is no room for all: mistakes first, as many as half of the room; then the rest, every
-    class (or predicted class, where a label is missing) by its share.
+    """Rows to show where there is no room for all: mistakes first, in two thirds of the room at most; then the rest,
+    every class (or predicted class, where a label is missing) by its share.
 
     Returns:
         (n,) int64, ascending, n ≤ most.
@@ -80,7 +80,7 @@ def choose(evaluation: Evaluation, most: int, seed: int = 0) -> NDArray[np.int64
     if len(evaluation) <= most:
         return np.arange(len(evaluation))
     random = np.random.default_rng(seed)
-    wrong = random.permutation(evaluation.wrong())[: most // 2]
+    wrong = random.permutation(evaluation.wrong())[: 2 * most // 3]
     rest = random.permutation(np.setdiff1d(np.arange(len(evaluation)), evaluation.wrong()))
     groups = np.where(evaluation.labels[rest] >= 0, evaluation.labels[rest], evaluation.predictions[rest])
     return np.sort(np.concatenate([wrong, rest[by_share(groups, most - len(wrong))]]))

@@ -116,10 +116,18 @@ def heat_grid(pictures: Pictures, heats: NDArray[np.float32], names: Sequence[st
     made, cells = _grid("Where the evidence lies", 2 * shown)
     for left, right, picture, heat, name in zip(cells[::2], cells[1::2], pictures, heats, names, strict=False):
         _show(left, picture)
-        _show(right, picture)
-        right.imshow(heat, cmap="inferno", alpha=0.6 * np.clip(heat * 1.5, 0, 1), vmin=0, vmax=1)
+        _show(right, _under(picture, heat))
         left.set_title(style.label(name, 34), fontsize=9, fontweight="normal", loc="left", pad=4)
     return made
+
+
+def _under(picture: Pictures, heat: NDArray[np.float32]) -> Pictures:
+    """A picture under its heat, which covers it the more the hotter it is."""
+    from matplotlib import colormaps
+
+    glow = 255 * colormaps["inferno"](heat)[..., :3]
+    cover = np.minimum(0.75, 1.2 * heat)[..., None]
+    return np.asarray((1 - cover) * picture + cover * glow, dtype=np.uint8)
 
 
 @style.figure

@@ -78,7 +78,7 @@ def _curves(evaluation: Evaluation, title: str, kind: str) -> "Figure":
     named = present if len(present) <= MANY else worst[:SHOWN]
     names = style.class_labels(evaluation.classes, 20)
 
-    made = style.new_figure(8.6, 5.2, title)
+    made = style.new_figure(7.4, 5.2, title)
     axes = made.add_subplot()
     for k in present if len(present) > MANY else ():
         axes.plot(*curves[k][:2], color=style.FAINT, linewidth=0.8, zorder=1)
