@@ -37,6 +37,7 @@ for verb in (
     study.compare,
     study.runs,
     study.robustness,
+    study.sweep,
     learn.cache,
 ):
     app.command()(verb)

@@ -1,13 +1,13 @@
-"""Verbs that look closer at runs: compare, runs, robustness, sweep."""
+"""Verbs that look closer at runs, or make many: compare, runs, robustness, sweep."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from shoebox.base.progress import progress_for
-from shoebox.cli.options import Cache, Data, Device, Hush, Import, Json, RunFolder, import_own
+from shoebox.cli.options import Cache, Data, Device, Hush, Import, Json, RunFolder, import_own, settings_of
 from shoebox.cli.output import emit, table
 
 
@@ -62,6 +62,42 @@ def robustness(
     measured = classifier.robustness(source, part, cache=cache, progress=progress_for(quiet=quiet))
     rows = [asdict(one) for one in measured]
     emit({"run": str(run), "robustness": rows}, json_, table([_short(row) for row in rows]))
+
+
+def sweep(
+    source: Data,
+    over: Annotated[
+        list[str],
+        typer.Option("--over", help="A field and its values: 'lr=log(1e-4,1e-1)', 'model=choice(\"a\",\"b\")'."),
+    ],
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="A shipped recipe or a YAML file.")] = "fast",
+    trials: Annotated[int, typer.Option(min=1, help="How many in all, over all processes.")] = 20,
+    minutes: Annotated[float | None, typer.Option(help="After these the sweep is set aside.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The sweep's folder; by default runs/<data>-sweep.")] = None,
+    storage: Annotated[str | None, typer.Option(help="A database for many machines; by default a file.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting of every trial, key=value.")] = None,
+    import_: Import = None,
+    cache: Cache = None,
+    device: Device = "auto",
+    json_: Json = False,
+    quiet: Hush = False,
+) -> None:
+    """Search settings by many short trainings and keep the best. The same command continues or joins a sweep.
+
+    Example: shoebox sweep pictures/ --trials 12 --set epochs=3 --over 'lr=log(1e-2,1)'
+    """
+    from shoebox.scale import sweep as public
+
+    import_own(import_)
+    common: dict[str, Any] = {
+        "run": run,
+        "storage": storage,
+        "device": device,
+        "cache": cache,
+        "progress": progress_for(quiet=quiet),
+    }
+    result = public.sweep(source, recipe, over=over, trials=trials, minutes=minutes, **common, **settings_of(set_))
+    emit(result, json_, public.summary(result))
 
 
 def _short(row: dict[str, object]) -> dict[str, object]:
