@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-OPTIONS = ["--model", "simple(width=8)", "--epochs", "6", "--quiet", "--resume", "--set", "size=16", "--set"]
+OPTIONS = ["--model", "simple(width=8)", "--quiet", "--resume", "--set", "size=16", "--set"]
 OPTIONS += ["batch_size=8", "--set", "augment=[flip, translate(pixels=1), mixup]", "--set", "tensorboard=false"]
 OPTIONS += ["--set", "ema=0.9", "--set", "precision=fp32"]
 
 
-def command(data, run):
-    return [sys.executable, "-m", "shoebox", "train", str(data), "--run", str(run), *OPTIONS]
+def command(data, run, epochs):
+    return [sys.executable, "-m", "shoebox", "train", str(data), "--run", str(run), "--epochs", str(epochs), *OPTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +32,23 @@ def data(tmp_path_factory):
     return root
 
 
-def kill_and_resume(data, folder, times):
+def kill_and_resume(data, folder, times, epochs):
     start = time.monotonic()
-    subprocess.run(command(data, folder / "whole"), check=True, capture_output=True)
+    subprocess.run(command(data, folder / "whole", epochs), check=True, capture_output=True)
     whole = time.monotonic() - start
     draw = random.Random(0)
-    kills = 0
+    kills = finished = 0
     while kills < times:
-        process = subprocess.Popen(command(data, folder / "killed"), stderr=subprocess.PIPE)
+        process = subprocess.Popen(command(data, folder / "killed", epochs), stderr=subprocess.PIPE)
         time.sleep(draw.uniform(0.2, 1.0) * whole)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.communicate()
         if process.returncode == 0:
-            (folder / "killed").rename(folder / f"finished-{kills}")
-    done = subprocess.run(command(data, folder / "killed"), capture_output=True, text=True)
+            (folder / "killed").rename(folder / f"finished-{finished}")
+            finished += 1
+    done = subprocess.run(command(data, folder / "killed", epochs), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expected = (folder / "whole" / "model.safetensors").read_bytes()
     for run in [folder / "killed", *folder.glob("finished-*")]:
@@ -55,10 +56,10 @@ def kill_and_resume(data, folder, times):
 
 
 def test_killed_twice(data, tmp_path):
-    kill_and_resume(data, tmp_path, 2)
+    kill_and_resume(data, tmp_path, 2, epochs=6)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_at_twenty_random_moments(data, tmp_path):
-    kill_and_resume(data, tmp_path, 20)
+    kill_and_resume(data, tmp_path, 20, epochs=40)
