@@ -166,13 +166,20 @@ class Classifier:
     ) -> tuple[Pack | Stream, str]:
         """The labelled pictures of one part, packed for this classifier, and the part's name; arguments and errors as
         `evaluate`."""
-        index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
-        index = self._split_as_trained(index.relabelled_to(self.classes))
+        index = self.open_index(data, cache=cache, progress=progress)
         chosen = part or next((p for p in ("test", "val") if (index.part == p).any()), "")
         index = index.take((index.labels >= 0) & ((index.part == chosen) | (not chosen)))
         if not len(index):
             raise UsageError(f"{index.root} has no labelled pictures{f' in its {chosen} part' if chosen else ''}")
         return pack(index, self.preprocess, cache=cache, progress=progress), chosen
+
+    def open_index(
+        self, data: str | Path | ImageIndex, *, cache: Path | None = None, progress: Progress = QUIET
+    ) -> ImageIndex:
+        """The pictures of `data` under this classifier's classes, in the parts that its own run gave them; arguments
+        and errors as `evaluate`."""
+        index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
+        return self._split_as_trained(index.relabelled_to(self.classes))
 
     def robustness(
         self,
