@@ -21,7 +21,7 @@ COMMANDS = [line.partition("  #")[0].strip() for block in blocks("sh") for line 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder with what the README speaks of: pictures/, photo.jpg."""
+    """A folder with what the README speaks of: pictures/, pile/, photo.jpg."""
     import numpy as np
     from PIL import Image
 
@@ -33,6 +33,8 @@ def desk(tmp_path_factory):
             pixels = draw.normal(tint, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / "pictures" / name / f"{number}.png")
     Image.fromarray(pixels).save(root / "photo.jpg")
+    (root / "pile").mkdir()
+    Image.fromarray(pixels).save(root / "pile" / "1.jpg")
     return root
 
 
