@@ -76,7 +76,8 @@ def _heat(prepared: Prepared, pictures: Tensor, classes: Tensor) -> NDArray[np.f
         own = network(x).gather(1, classes.clone().to(device)[:, None]).sum()  # a clone: no inference tensor
         attended = _laid_out(seen.attended, len(x))
         found = attended or _laid_out(seen.outputs, len(x))
-        gradients = torch.autograd.grad(own, [activation for activation, _ in found], allow_unused=True)
+        activations = [activation for activation, _ in found]
+        gradients = torch.autograd.grad(own, activations, allow_unused=True) if found else ()
     maps = [
         grid(activation.detach() * gradient).float().sum(1, keepdim=True)
         for (activation, grid), gradient in zip(found, gradients, strict=True)
