@@ -12,6 +12,11 @@ from PIL import Image
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole commands first: they are the longest, and with two workers the last test should be a short one."""
+    items.sort(key=lambda item: not item.path.match("test_docs.py") and not item.path.match("test_kill.py"))
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
