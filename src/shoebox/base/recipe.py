@@ -33,7 +33,16 @@ class Recipe(BaseModel):
     model: str | None = Field(None, description="a network and its options, e.g. vgg(blocks=3, dropout=0.2)")
     weights: str | None = Field(None, description="a .safetensors file to start from")
     pretrained: bool = Field(False, description="fetch the published weights of a timm, torchvision or hf model")
-    trainable: Literal["all", "head"] | int = Field("all", description="all, head, or how many last stages to train")
+    trainable: Literal["all", "head"] | int | None = Field(
+        None, description="all, head, or how many last stages to train; open: what pays, or all from scratch"
+    )
+    engine: Literal["auto", "loop", "transfer"] = Field(
+        "auto", description="transfer: fit the head on frozen features first, then fine-tune; auto: so with weights"
+    )
+    views: int | None = Field(
+        None, ge=0, description="looks at each picture whose frozen activations are kept; 0: frozen stages run each time"
+    )
+    batchnorm: Literal["train", "frozen"] = Field("train", description="frozen: keep the statistics of the weights")
 
     # Pictures
     size: int | None = Field(None, ge=1, le=4096, description="side of the square the network sees, in pixels")
@@ -74,6 +83,9 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights, if wanted")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="arithmetic of training")
+    feature_precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="arithmetic of what is frozen"
+    )
 
     # Keeping
     seed: int = Field(0, ge=0, lt=2**32, description="of every random draw")

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ class Packed(Protocol):
     def index(self) -> ImageIndex:
         """The rows there are."""
 
-    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The pictures of these rows, (n,S,S,3)."""
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The pictures of these rows, (n,S,S,3) uint8; or what stands for them, channels last."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,11 +88,12 @@ def freeze(network: Network, trainable: Literal["all", "head"] | int = "all") ->
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def set_training(network: Network) -> None:
+def set_training(network: Network, *, statistics: bool = True) -> None:
     """Training mode for what trains, evaluation mode for what is frozen; called before each epoch instead of `train()`.
 
     A frozen stage must stay as the pretrained weights left it, so its batch norms keep their statistics and its
-    dropouts do nothing. A stage without parameters goes with the one before it.
+    dropouts do nothing. A stage without parameters goes with the one before it. Without `statistics`, batch norms
+    keep theirs everywhere, which serves a fine-tuning in small batches.
     """
     network.train()
     frozen = False
@@ -101,6 +102,10 @@ def set_training(network: Network) -> None:
         if parameters:
             frozen = not any(p.requires_grad for p in parameters)
         stage.train(not frozen)
+    if not statistics:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+                module.eval()
 
 
 def small_normal_(layer: nn.Linear) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from shoebox.models import Pretrained
+from shoebox.models import Network, Pretrained
 
 TOLERANCE = 1e-4
 """Largest difference of a feature between the cut and the whole network, as a share of the largest feature."""
@@ -65,10 +65,15 @@ def find_boundary(network: Pretrained, frozen: int, sample: Tensor) -> Boundary 
     """Where to cut a network above its first `frozen` stages; None where it cannot be.
 
     Args:
-        network: on any device; left as it is.
-        frozen: from 1 to the number of stages.
+        network: in evaluation mode, on any device; left as it is.
+        frozen: from 0, which is no boundary, to the number of stages.
         sample: normalised pictures (n, 3, S, S), n at least 2.
     """
+    if frozen == len(network.stages()):
+        # Only the head trains: what crosses are the features themselves.
+        with torch.no_grad():
+            features = network.features(sample)
+        return Boundary(frozen, (Crossing("body", tuple(features.shape[1:])),), sample.shape[-1])
     modules = {id(m) for _, stage in network.stages()[:frozen] for m in _members(stage)}
     named = [(name, module) for name, module in network.named_modules() if id(module) in modules]
     met: list[tuple[str, Any]] = []
@@ -77,12 +82,10 @@ def find_boundary(network: Pretrained, frozen: int, sample: Tensor) -> Boundary 
         return lambda module, inputs, output: met.append((name, output))
 
     handles = [module.register_forward_hook(note(name)) for name, module in named]
-    trial = network.training
     try:
         with torch.no_grad():
-            whole = network.eval().features(sample)
+            whole = network.features(sample)
     finally:
-        network.train(trial)
         for handle in handles:
             handle.remove()
     names = [name for name, _ in met]
@@ -132,8 +135,9 @@ class Cut:
     def __init__(self, taken: dict[str, nn.Module], handle: Any) -> None:
         self._taken, self._handle = taken, handle
 
-    def mend(self, network: Pretrained) -> Pretrained:
+    def mend(self, network: Network) -> Network:
         """Make a network that was cut (or a copy of it) whole again, in place."""
+        assert isinstance(network, Pretrained)
         for name, module in self._taken.items():
             _put(network, name, module)
         network.body._forward_pre_hooks.pop(self._handle.id, None)

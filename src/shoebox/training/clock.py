@@ -28,6 +28,17 @@ class UpdateClock:
 
 
 @dataclass(frozen=True)
+class FirstClock:
+    """Training ends when the first of several clocks says so."""
+
+    clocks: tuple[Clock, ...]
+
+    def progress(self, updates: int) -> float:
+        """That of the clock that is furthest."""
+        return max(clock.progress(updates) for clock in self.clocks)
+
+
+@dataclass(frozen=True)
 class TimeClock:
     """Training ends at a moment.
 

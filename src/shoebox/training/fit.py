@@ -6,6 +6,7 @@ record (`folder.py`) and its `checkpoints/` beside it.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Callable
@@ -23,14 +24,17 @@ from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
 from shoebox.data.split import read_split, split
-from shoebox.models import Network, Pretrained
+from shoebox.pipeline import Pipeline
 from shoebox.training.budget import fit_to_time
-from shoebox.training.clock import TimeClock
+from shoebox.training.clock import FirstClock, TimeClock
+from shoebox.training.finish import best_checkpoint, finish
 from shoebox.training.folder import filled_in, hold_equal, make_writable, write_down, write_history
 from shoebox.training.loop import Diverged, Stopped, epochs, listening
 from shoebox.training.planner import Plan, plan
 from shoebox.training.session import Session, open_session
-from shoebox.training.state import checkpoints, load_checkpoint, peek, prune, save_checkpoint
+from shoebox.training.state import checkpoints, load_checkpoint, prune, save_checkpoint
+from shoebox.training.transfer import open_transfer
+from shoebox.training.transfer_plan import plan_transfer, with_precision
 
 ROLLBACKS = 3
 """How often a loss that is not finite sends a run back to its last checkpoint, at half the rate, before it gives up."""
@@ -45,7 +49,7 @@ def fit(
     device: str = "auto",
     cache: Path | None = None,
     started: float | None = None,
-    reserve: Callable[[Session], float] | None = None,
+    reserve: Callable[[Pipeline, Pack | Stream], float] | None = None,
     progress: Progress = QUIET,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> tuple[Classifier, Pack | Stream]:
@@ -88,18 +92,29 @@ def fit(
         packed = pack(index, made.preprocess, cache=cache, progress=progress)
         packed.index.require_classes(2)
         runtime = choose_runtime(device, made.recipe.precision)
+        end = (began if started is None else started) + 60 * recipe.minutes if recipe.minutes else None
+        transfers = made.recipe.engine == "transfer"
         if not previous:
             made = with_measured_normalisation(made, packed)
-            if recipe.minutes and made.recipe.model == "speednet":
-                left = 60 * recipe.minutes - (time.monotonic() - (began if started is None else started))
+            left = None if end is None else end - time.monotonic()
+            if transfers:
+                made = plan_transfer(made, recipe, packed, runtime, left, progress)
+            elif left is not None and made.recipe.model == "speednet":
                 made = fit_to_time(made, packed, runtime, left, progress)
             write_down(folder, made, index, (*index.skipped, *packed.skipped))
-        session = open_session(made, runtime, packed, folder / "checkpoints", progress)
-        if recipe.minutes:
-            end = (began if started is None else started) + 60 * recipe.minutes - (reserve(session) if reserve else 0)
-            session.clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
+        if transfers:
+            runtime = with_precision(runtime, made.recipe.precision)
+            session = open_transfer(made, runtime, packed, folder, cache=cache, progress=progress, on_epoch=on_epoch)
+        else:
+            session = open_session(made, runtime, packed, folder / "checkpoints", progress)
+        if end is not None:
+            if reserve:
+                whole = Pipeline(session.mend(copy.deepcopy(session.network)), made.preprocess)
+                end -= reserve(whole.place(runtime.device), packed)
+            timed = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
+            session.clock = FirstClock((timed, session.clock)) if transfers else timed
         drain(session, folder, on_epoch)
-        return finish(session, made, folder), packed
+        return finish(session, made, folder, index.fingerprint()), packed
 
 
 def drain(session: Session, folder: Path, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
@@ -150,42 +165,6 @@ def roll_back(session: Session, store: Path) -> None:
     before.rollbacks, before.rate = rollbacks, rate
     vars(state).update(vars(before))
     session.progress.say(f"the loss is not a finite number: back to epoch {state.epoch}, at half the learning rate")
-
-
-def finish(session: Session, made: Plan, folder: Path) -> Classifier:
-    """Take the best epoch's weights and save the classifier."""
-    state, parts = session.state, session.parts
-    best = best_checkpoint(folder / "checkpoints", state.best_epoch)
-    if best is not None and state.best_epoch != state.epoch:
-        load_checkpoint(best, parts)
-    network = (
-        parts.average.module if isinstance(parts.average, torch.optim.swa_utils.AveragedModel) else session.network
-    )
-    assert isinstance(network, Network)
-    row = state.history[state.best_epoch - 1]
-    card = {
-        "name": folder.name,
-        "recipe": made.recipe.model_dump(mode="json"),
-        "data": session.packed.index.fingerprint(),
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
-        "val": {key.removeprefix("val_"): value for key, value in row.items() if key.startswith("val_")},
-        "runtime": session.runtime.reason,
-    }
-    classes = session.packed.index.classes
-    spec = network.spec if isinstance(network, Pretrained) else made.recipe.model or "speednet"
-    classifier = Classifier(spec, network, classes, made.preprocess, card, session.runtime.device)
-    classifier.save(folder)
-    return classifier
-
-
-def best_checkpoint(store: Path, epoch: int) -> Path | None:
-    """The checkpoint written after `epoch`, if it is still there."""
-    for path in checkpoints(store):
-        state = peek(path)
-        if state["epoch"] == epoch and state["step"] == 0:
-            return path
-    return None
 
 
 def with_measured_normalisation(made: Plan, packed: Pack | Stream) -> Plan:

@@ -53,7 +53,8 @@ def write_down(folder: Path, plan: Plan, index: ImageIndex, skipped: Sequence[Sk
 def filled_in(folder: Path, recipe: Recipe) -> Recipe:
     """A resumed run's recipe: what it leaves open is as the stopped run decided it."""
     before = Recipe.load(folder / "recipe.yaml").model_dump()
-    open_fields = [name for name, value in recipe.model_dump().items() if value is None and name not in FREE_TO_CHANGE]
+    settings = recipe.model_dump()
+    open_fields = [k for k, value in settings.items() if value in (None, "auto") and k not in FREE_TO_CHANGE]
     return recipe.override({name: before[name] for name in open_fields})
 
 

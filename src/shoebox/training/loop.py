@@ -70,8 +70,8 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
 def train_epoch(session: Session) -> dict[str, float]:
     """The steps of one epoch (from `state.step` on), and the figures of the pictures as training saw them."""
     state, parts, pipeline = session.state, session.parts, session.pipeline
-    set_training(pipeline.network)
-    rows, device = session.rows["train"], session.runtime.device
+    set_training(pipeline.network, statistics=session.recipe.batchnorm == "train")
+    rows, device = session.training_rows(state.epoch), session.runtime.device
     drawn = order(len(rows), seed=session.recipe.seed, epoch=state.epoch, weights=session.sampling)
     stream = batches(
         session.packed, rows[drawn], batch_size=session.batch_size, device=device, drop_last=True, start=state.step

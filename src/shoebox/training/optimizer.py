@@ -113,10 +113,19 @@ def adam(
 
 @OPTIMIZERS.register
 def adamw(
-    network: Network, lr: float, weight_decay: float, *, betas: tuple[float, float] = (0.9, 0.999), head: float = 1.0
+    network: Network,
+    lr: float,
+    weight_decay: float,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    head: float = 1.0,
+    deeper: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), none on biases and norms."""
-    groups = _groups(network, lr, weight_decay, head, decay_all=False)
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), none on biases and norms.
+
+    Each stage's rate is `deeper` times that of the stage above it (layer-wise decay: Clark et al., ELECTRA, 2020).
+    """
+    groups = _groups(network, lr, weight_decay, head, decay_all=False, deeper=deeper)
     return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]))
 
 
@@ -194,12 +203,16 @@ def build_schedule(spec: str, warmup: float) -> Callable[[float], float]:
     return lambda progress: min(1.0, progress / warmup) * shape(max(0.0, (progress - warmup) / (1 - warmup)))
 
 
-def _groups(network: Network, lr: float, weight_decay: float, head: float, *, decay_all: bool) -> list[dict[str, Any]]:
-    in_head = {id(p) for p in network.head.parameters()}
+def _groups(
+    network: Network, lr: float, weight_decay: float, head: float, *, decay_all: bool, deeper: float = 1.0
+) -> list[dict[str, Any]]:
+    factor = {id(p): head for p in network.head.parameters()}
+    for depth, (_, stage) in enumerate(reversed(network.stages() if deeper != 1 else []), 1):
+        factor |= {id(p): deeper**depth for p in stage.parameters()}
     buckets: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
-            rate = lr * head if id(parameter) in in_head else lr
+            rate = lr * factor.get(id(parameter), 1.0)
             decay = weight_decay if decay_all or parameter.ndim > 1 else 0.0
             buckets.setdefault((rate, decay), []).append(parameter)
     return [

@@ -6,12 +6,14 @@ preprocessing, and lines for the person.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
+from shoebox.base.errors import UsageError
 from shoebox.base.recipe import Recipe
 from shoebox.base.registry import parse_spec
 from shoebox.base.runtime import derive_seed
@@ -24,6 +26,10 @@ from shoebox.training.optimizer import DEFAULT_LR
 
 SIDES = (16, 24, 32, 48, 64, 96, 128)
 """Sides a network from scratch is given by default, px; beyond the last, a picture costs more than it teaches."""
+
+
+FINE_TUNING, FINE_TUNING_LR = "adamw(deeper=0.9)", 5e-4
+"""How pretrained weights are moved where a recipe leaves it open."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +52,36 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
     pretrained = found is not None and (recipe.pretrained or recipe.weights is not None)
     expected = expected_input(*found) if found else Preferred(usual_side(train), IMAGENET_MEAN, IMAGENET_STD, "bicubic")
     size = recipe.size or expected.size
+    engine = ("transfer" if pretrained else "loop") if recipe.engine == "auto" else recipe.engine
+    if engine == "transfer" and not pretrained:
+        raise UsageError(f"engine=transfer starts from trained weights, and {model} has none here: give --weights")
     preprocess = Preprocess(
-        store=recipe.store or size,
+        store=recipe.store or (min(size, own_side(train)) if engine == "transfer" else size),
         size=size,
         fit=recipe.fit,
         interpolation=recipe.interpolation or cast(Interpolation, expected.interpolation),
         mean=expected.mean,
         std=expected.std,
     )
-    optimizer = recipe.optimizer or ("adamw" if pretrained else "muon" if model.startswith("speednet") else "adam")
+    optimizer = recipe.optimizer or (FINE_TUNING if pretrained else "muon" if model.startswith("speednet") else "adam")
     kind = optimizer.partition("(")[0]
+    trainable = recipe.trainable if recipe.trainable is not None or engine == "transfer" else "all"
     batch = recipe.batch_size or batch_size(len(train), size, pretrained)
     resolved = recipe.override(
         {
             "model": model,
+            "engine": engine,
+            "trainable": trainable,
             "size": size,
             "store": preprocess.store,
             "interpolation": preprocess.interpolation,
             "augment": recipe.augment if recipe.augment is not None else usual_augment(size, pretrained),
             "optimizer": optimizer,
-            "lr": recipe.lr or DEFAULT_LR.get(kind, 1e-3),
+            "lr": recipe.lr or (FINE_TUNING_LR if optimizer == FINE_TUNING else DEFAULT_LR.get(kind, 1e-3)),
             "weight_decay": recipe.weight_decay if recipe.weight_decay is not None else 0.0,
             "batch_size": batch,
-            "epochs": recipe.epochs or (None if recipe.minutes else usual_epochs(len(train), pretrained)),
+            "epochs": recipe.epochs
+            or (None if recipe.minutes and engine == "loop" else usual_epochs(len(train), pretrained)),
         }
     )
     return Plan(resolved, preprocess)
@@ -76,15 +89,29 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
 
 def usual_side(index: ImageIndex) -> int:
     """The largest of `SIDES` that is not above the median shorter side of a sample of the pictures, px."""
-    draw = np.random.default_rng(derive_seed("sides", len(index))).permutation(len(index))[:64]
-    shorter = []
-    for row in draw:
-        try:
-            shorter.append(min(decode(index.file(int(row))).shape[:2]))
-        except Unreadable:
-            continue
+    shorter = [min(sides) for sides in sample_of_sides(index)]
     median = float(np.median(shorter)) if shorter else SIDES[-1]
     return max((side for side in SIDES if side <= median), default=SIDES[0])
+
+
+def own_side(index: ImageIndex) -> int:
+    """The side of the square that keeps what a middling picture shows, px: its mean side, up to a multiple of 32."""
+    means = [math.sqrt(height * width) for height, width in sample_of_sides(index)]
+    middle = float(np.median(means)) if means else SIDES[-1]
+    return round(middle) if middle < 32 else 32 * math.ceil(middle / 32 - 0.05)
+
+
+def sample_of_sides(index: ImageIndex) -> list[tuple[int, int]]:
+    """(height, width) of at most 64 of the pictures, px."""
+    draw = np.random.default_rng(derive_seed("sides", len(index))).permutation(len(index))[:64]
+    sides = []
+    for row in draw:
+        try:
+            height, width = decode(index.file(int(row))).shape[:2]
+            sides.append((height, width))
+        except Unreadable:
+            continue
+    return sides
 
 
 def usual_augment(size: int, pretrained: bool) -> tuple[str, ...]:

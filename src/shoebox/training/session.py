@@ -22,6 +22,7 @@ from shoebox.base.recipe import Recipe
 from shoebox.base.registry import parse_spec
 from shoebox.base.runtime import Runtime, derive_seed
 from shoebox.data.augment import compose
+from shoebox.data.batches import Packed
 from shoebox.data.draw import Draw
 from shoebox.data.pack import Pack, Stream
 from shoebox.models import MODELS, Pretrained, build_model, build_pretrained, find_architecture, load_weights
@@ -45,13 +46,15 @@ class Session:
         class_weights: (K,) of the loss, or None.
         schedule: from progress to a multiple of the peak learning rate.
         stop: numbers of the signals that asked the run to stop.
+        views: how many times `packed` holds every picture, one augmented look after the other.
+        mend: makes a network whole again that was cut for training.
     """
 
     recipe: Recipe
     runtime: Runtime
     network: Network
     pipeline: Pipeline
-    packed: Pack | Stream
+    packed: Packed
     rows: dict[str, np.ndarray]
     sampling: np.ndarray | None
     class_weights: Tensor | None
@@ -62,11 +65,18 @@ class Session:
     state: TrainState
     progress: Progress
     stop: list[int] = field(default_factory=list)
+    views: int = 1
+    mend: Callable[[Network], Network] = lambda network: network
 
     @property
     def batch_size(self) -> int:
         """Pictures a step: the recipe's, or the whole training part where that is smaller."""
         return min(self.recipe.batch_size or 1, len(self.rows["train"]))
+
+    def training_rows(self, epoch: int) -> np.ndarray:
+        """The rows of the training part in the look whose turn it is."""
+        count = len(self.packed.index) // self.views
+        return self.rows["train"] + epoch % self.views * count
 
     @property
     def steps(self) -> int:
@@ -76,13 +86,41 @@ class Session:
 
 def open_session(plan: Plan, runtime: Runtime, packed: Pack | Stream, store: Path, progress: Progress) -> Session:
     """Build everything, and continue from the newest readable checkpoint in `store` if there is one."""
-    recipe, index = plan.recipe, packed.index
-    rows = {part: np.flatnonzero(index.part == part) for part in ("train", "val")}
+    recipe = plan.recipe
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
-    classes = len(index.classes)
-    network = build_network(recipe, classes, plan.preprocess.size, progress)
-    trains = freeze(network, recipe.trainable)
+    network = build_network(recipe, len(packed.index.classes), plan.preprocess.size, progress)
+    trains = freeze(network, recipe.trainable or "all")
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device)
+    session = assemble(plan, runtime, pipeline, packed, store, progress)
+    show_layers(network, plan.preprocess.size, store.parent / "layers.txt", progress)
+    progress.say(
+        f"{recipe.model}: {sum(p.numel() for p in network.parameters()):,} parameters, {trains:,} of them training, "
+        f"{plan.preprocess.size} px, {session.batch_size} pictures a step, on {runtime.reason}"
+    )
+    return session
+
+
+def assemble(
+    plan: Plan,
+    runtime: Runtime,
+    pipeline: Pipeline,
+    packed: Packed,
+    store: Path,
+    progress: Progress,
+    *,
+    views: int = 1,
+    mend: Callable[[Network], Network] = lambda network: network,
+) -> Session:
+    """A session around a pipeline whose network knows already what trains; continued from `store` if it can be.
+
+    Args:
+        packed: pictures, or what stands for them; each `views` times over.
+        mend: makes a network whole again that was cut for training.
+    """
+    recipe, index, network = plan.recipe, packed.index, pipeline.network
+    once = index.part[: len(index) // views]
+    rows = {part: np.flatnonzero(once == part) for part in ("train", "val")}
+    classes = len(index.classes)
     optimizer = build_optimizer(recipe.optimizer or "adamw", network, recipe.lr, recipe.weight_decay)
     swa = torch.optim.swa_utils
     average = swa.AveragedModel(network, multi_avg_fn=swa.get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None
@@ -111,13 +149,10 @@ def open_session(plan: Plan, runtime: Runtime, packed: Pack | Stream, store: Pat
         parts=parts,
         state=state,
         progress=progress,
+        views=views,
+        mend=mend,
     )
     session.clock = UpdateClock((recipe.epochs or 1) * session.steps)
-    show_layers(network, plan.preprocess.size, store.parent / "layers.txt", progress)
-    progress.say(
-        f"{recipe.model}: {sum(p.numel() for p in network.parameters()):,} parameters, {trains:,} of them training, "
-        f"{plan.preprocess.size} px, {session.batch_size} pictures a step, on {runtime.reason}"
-    )
     return session
 
 

@@ -21,21 +21,22 @@ from shoebox.base.progress import QUIET, Progress, duration
 from shoebox.base.recipe import Recipe
 from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
-from shoebox.data.pack import pack
+from shoebox.data.pack import Pack, Stream, pack
 from shoebox.data.sources import open_source
 from shoebox.data.split import split
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.figures import write_figures
 from shoebox.evaluation.results import augmentation_grid, evenly, write_results
+from shoebox.models.folding import fold
+from shoebox.pipeline import Pipeline
 from shoebox.training.fit import fit
 from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
-from shoebox.training.session import Session
 from shoebox.training.tracking import open_trackers
 
-RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 5.0, 0.0007
+RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 3.0, 0.0007
 """Time set aside for saving, metrics, intervals, tables and figures. On two cores they took about 2 s for 153 pictures,
-13 s for 15,000; the rest is for a busy machine."""
+13 s for 15,000."""
 
 
 @dataclass(frozen=True)
@@ -166,19 +167,20 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def seconds_of_scoring(session: Session) -> float:
+def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
     """Measure how long the scores and figures after training will take, in seconds."""
-    pictures = int(np.isin(session.packed.index.part, ("val", "test")).sum())
-    size = min(256, len(session.packed))
-    batch = torch.from_numpy(session.packed.gather(np.arange(size))).permute(0, 3, 1, 2).to(session.runtime.device)
-    session.network.eval()
+    parts = packed.index.part
+    pictures, validation_pictures = int(np.isin(parts, ("val", "test")).sum()), int((parts == "val").sum())
+    size = min(64, len(packed))
+    batch = torch.from_numpy(packed.gather(np.arange(size))).permute(0, 3, 1, 2).to(pipeline.scale.device)
     seconds = []
     with torch.inference_mode():
+        network = fold(pipeline.network, pipeline.inputs(batch[:4]))
         for _ in range(3):
             start = time.monotonic()
-            session.pipeline(batch).sum().item()
+            network(pipeline.inputs(batch)).sum().item()
             seconds.append(time.monotonic() - start)
-    validation = len(session.rows["val"]) / max(pictures, 1)
+    validation = validation_pictures / max(pictures, 1)
     a_picture = min(seconds) / size * (1 + validation) + RESULTS_SECONDS_A_PICTURE
     return a_picture * pictures + RESULTS_SECONDS
 
