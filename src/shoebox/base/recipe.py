@@ -40,7 +40,7 @@ class Recipe(BaseModel):
         "auto", description="transfer: fit the head on frozen features first, then fine-tune; auto: so with weights"
     )
     views: int | None = Field(
-        None, ge=0, description="looks at each picture whose frozen activations are kept; 0: frozen stages run each time"
+        None, ge=0, description="looks at each picture kept as activations; 0: frozen stages run each time"
     )
     batchnorm: Literal["train", "frozen"] = Field("train", description="frozen: keep the statistics of the weights")
 
