@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import optuna
     from matplotlib.figure import Figure
 
-LEAST = 4
+LEAST = 8
 """Completed trials below which nothing can be said of which setting matters."""
 
 
@@ -31,37 +31,32 @@ def sweep_figures(folder: Path, study: optuna.Study, spans: Sequence[Span], moni
         return []
     values = np.array([trial.value for trial in done], dtype=np.float64)
     columns = {span.field: [trial.params[span.field] for trial in done] for span in spans}
+    kinds = {span.field: span.kind for span in spans}
     best = int(values.argmax() if study.direction.name == "MAXIMIZE" else values.argmin())
     return write_figures(
         folder,
         {
             "importance": importance(shares(study, len(done), values), monitor),
-            "parallel_coordinates": parallel_coordinates(
-                columns, values, monitor, best, [s.field for s in spans if s.kind == "log"]
-            ),
+            "parallel_coordinates": parallel_coordinates(columns, values, monitor, best, kinds),
         },
     )
 
 
 def shares(study: optuna.Study, done: int, values: NDArray[np.float64]) -> dict[str, float]:
-    """How much of the spread of the results each setting explains, 0…1 (PED-ANOVA, Watanabe et al. 2023,
-    arxiv.org/abs/2304.10255); empty where there is too little to tell."""
-    import warnings
-
+    """How much of the spread of the results each setting explains, 0…1 (fANOVA on a random forest, Hutter et al.
+    2014, proceedings.mlr.press/v32/hutter14.html); empty where there is too little to tell."""
     import optuna
 
     if done < LEAST or np.ptp(values) == 0:
         return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is experimental there, and warns of few trials, which the figure says
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
 @style.figure
 def importance(found: dict[str, float], monitor: str) -> Figure:
     """A bar a setting: how much of the spread of the results it explains."""
-    title = f"What {monitor.replace('_', ' ')} depends on"
+    title = f"What {_said(monitor)} depends on"
     if not found:
         return style.notice(title, f"too few trials to tell: it takes {LEAST} that differ")
     names = sorted(found, key=found.__getitem__)
@@ -71,8 +66,8 @@ def importance(found: dict[str, float], monitor: str) -> Figure:
     for place, name in enumerate(names):
         note: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
         axes.annotate(f"{found[name]:.0%}", (found[name], place), color=style.MUTED, **note)
-    axes.set_yticks(range(len(names)), names, color=style.INK)
-    axes.set(xlim=(0, 1.12 * max(found.values())), xlabel="share of the spread between good and other trials")
+    axes.set_yticks(range(len(names)), map(_said, names), color=style.INK)
+    axes.set(xlim=(0, 1.12 * max(found.values())), xlabel="share of the spread of the results")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -81,7 +76,7 @@ def importance(found: dict[str, float], monitor: str) -> Figure:
 
 @style.figure
 def parallel_coordinates(
-    columns: dict[str, list[Any]], values: NDArray[np.float64], monitor: str, best: int, log: Sequence[str] = ()
+    columns: dict[str, list[Any]], values: NDArray[np.float64], monitor: str, best: int, kinds: dict[str, str]
 ) -> Figure:
     """A line a completed trial, from setting to setting to its result; the best one drawn strongest.
 
@@ -89,12 +84,13 @@ def parallel_coordinates(
         columns: by setting, the value of each trial.
         values: (n,) the result of each.
         best: which of them is the best.
-        log: settings that are spread over orders of magnitude.
+        kinds: by setting, how it was varied: a "log" axis is one of orders of magnitude, a "choice" has a place each.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
     axes_of = [*columns, monitor]
-    scaled = [_scaled(columns[name], name in log) for name in columns] + [_scaled(values.tolist(), False)]
+    scaled = [_scaled(column, kinds[name]) for name, column in columns.items()]
+    scaled.append(_scaled(values.tolist(), "uniform"))
     made = style.new_figure(max(6.0, 1.9 * len(axes_of)), 4.6, "Settings and results")
     axes = made.add_subplot()
     shade = LinearSegmentedColormap.from_list("results", style.SHADES[1:])
@@ -110,7 +106,7 @@ def parallel_coordinates(
             note: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
             note["bbox"] = {"boxstyle": "round,pad=0.1", "facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.8}
             axes.annotate(text, (place, height), color=style.INK, **note)
-    axes.set_xticks(range(len(axes_of)), [name.replace("_", " ") for name in axes_of], color=style.INK)
+    axes.set_xticks(range(len(axes_of)), list(map(_said, axes_of)), color=style.INK)
     axes.set(yticks=[], xlim=(-0.1, len(axes_of) - 0.45), ylim=(-0.06, 1.06))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -118,19 +114,25 @@ def parallel_coordinates(
     return made
 
 
-def _scaled(column: list[Any], log: bool) -> tuple[NDArray[np.float64], list[tuple[float, str]]]:
+def _scaled(column: list[Any], kind: str) -> tuple[NDArray[np.float64], list[tuple[float, str]]]:
     """Places in 0…1, and the ticks (place, text) of an axis."""
-    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in column):
-        names = sorted(set(map(str, column)))
-        step = 1 / max(len(names) - 1, 1)
-        places = np.array([names.index(str(value)) * step for value in column])
-        return places, [(i * step, style.label(name, 16)) for i, name in enumerate(names)]
+    if kind == "choice":
+        numeric = all(isinstance(value, (int, float)) for value in column)
+        choices = sorted(set(column), key=None if numeric else str)
+        step = 1 / max(len(choices) - 1, 1)
+        places = np.array([choices.index(value) * step for value in column])
+        return places, [(i * step, style.label(str(choice), 16)) for i, choice in enumerate(choices)]
     numbers = np.array(column, dtype=np.float64)
-    moved = np.log(numbers) if log else numbers
+    moved = np.log(numbers) if kind == "log" else numbers
     low, high = float(moved.min()), float(moved.max())
     if low == high:
         return np.full(len(numbers), 0.5), [(0.5, f"{numbers[0]:.4g}")]
     heights = np.linspace(0, 1, 5)
     marks = low + heights * (high - low)
-    shown = np.exp(marks) if log else marks
+    shown = np.exp(marks) if kind == "log" else marks
     return (moved - low) / (high - low), [(float(h), f"{mark:.3g}") for h, mark in zip(heights, shown, strict=True)]
+
+
+def _said(name: str) -> str:
+    """A field or metric in words."""
+    return name.replace("_f1", " F1").replace("_", " ")
