@@ -19,7 +19,7 @@ from shoebox.deploy.export import EXPORTS, export, summary
 from shoebox.deploy.fastest import measure, open_backend, remembered
 from shoebox.deploy.graph import resizing
 
-OTHERS = sorted(set(EXPORTS) - {"onnx"})
+OTHERS = sorted(set(EXPORTS) - {"onnx", "web"})
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in OTHERS])

@@ -164,6 +164,7 @@ class TorchBackend:
 _RUNNERS: dict[str, type[OnnxBackend] | type[OpenVinoBackend]] = {
     "onnx": OnnxBackend,
     "onnx-int8": OnnxBackend,
+    "web": OnnxBackend,
     "openvino": OpenVinoBackend,
     "openvino-bf16": OpenVinoBackend,
 }

@@ -87,6 +87,15 @@ def torch_export(classifier: Classifier, folder: Path, sample: Sample) -> None:
     torch.export.save(export_program(classifier), folder / "model.pt2")
 
 
+@EXPORTS.register
+def web(classifier: Classifier, folder: Path, sample: Sample, *, package: str | None = None) -> None:
+    """One HTML page that runs the ONNX model in the browser, offline; `package` is the folder of onnxruntime-web."""
+    from shoebox.deploy.web import write_page
+
+    onnx(classifier, folder, sample)
+    write_page(folder, classifier.config(), package)
+
+
 def export(
     run: Path, to: str = "onnx", out: Path | None = None, data: Path | None = None, *, progress: Progress = QUIET
 ) -> dict[str, Any]:

@@ -46,9 +46,11 @@ def readme(classifier: Classifier, name: str, files: list[str]) -> str:
     """How to use the folder, with Shoebox and without."""
     side, count = classifier.preprocess.store, len(classifier.classes)
     fit = classifier.preprocess.fit
+    model = next(file for file in files if file.startswith("model"))
+    page = "Open `index.html` in a browser: it needs no network, and no picture leaves it.\n\n" if name == "web" else ""
     return f"""# {classifier.card.get("name", classifier.model)}, exported as {name}
 
-`{files[0]}` takes `{INPUT}`, uint8 (N, {side}, {side}, 3) RGB, and gives `{OUTPUTS[0]}`, float32 (N, {count}), and
+{page}`{model}` takes `{INPUT}`, uint8 (N, {side}, {side}, 3) RGB, and gives `{OUTPUTS[0]}`, float32 (N, {count}), and
 `{OUTPUTS[1]}`, what the last layer saw. Normalising, calibration and softmax are in the graph. A picture is brought to
 {side} × {side} by {fit} ({classifier.preprocess.interpolation}, antialiased). The classes are `label_names` in
 `config.json`, in that order.
