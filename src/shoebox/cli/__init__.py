@@ -34,6 +34,7 @@ for verb in (
     deploy.sort,
     deploy.undo,
     deploy.export,
+    study.report,
     study.compare,
     study.runs,
     study.robustness,

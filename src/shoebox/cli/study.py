@@ -1,4 +1,4 @@
-"""Verbs that look closer at runs, or make many: compare, runs, robustness, sweep."""
+"""Verbs that look closer at runs, or make many: report, compare, runs, robustness, sweep."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +9,33 @@ import typer
 from shoebox.base.progress import progress_for
 from shoebox.cli.options import Cache, Data, Device, Hush, Import, Json, RunFolder, import_own, settings_of
 from shoebox.cli.output import emit, table
+
+
+def report(
+    run: RunFolder,
+    source: Annotated[str | None, typer.Argument(metavar="[DATA]", help="Pictures; by default the run's own.")] = None,
+    part: Annotated[str | None, typer.Option(help="train, val or test; by default test, else val, else all.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file; by default RUN/report.html.")] = None,
+    md: Annotated[bool, typer.Option("--md", help="Markdown too, with its figures in a folder beside it.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="A PDF too.")] = False,
+    umap: Annotated[bool, typer.Option("--umap", help="Map the pictures by UMAP, not t-SNE (extra umap).")] = False,
+    import_: Import = None,
+    cache: Cache = None,
+    device: Device = "auto",
+    json_: Json = False,
+    quiet: Hush = False,
+) -> None:
+    """Write one page that says how good a classifier is, where it errs, why, and what would help.
+
+    Example: shoebox report runs/pictures --md --pdf
+    """
+    from shoebox.deploy import report as public
+
+    import_own(import_)
+    common: dict[str, Any] = {"cache": cache, "device": device, "progress": progress_for(quiet=quiet)}
+    common |= {"markdown_too": md, "pdf_too": pdf, "method": "umap" if umap else "tsne"}
+    made = public.report(run, source, part=part, out=out, **common)
+    emit(made, json_, public.told(made))
 
 
 def compare(
