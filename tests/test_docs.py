@@ -32,6 +32,7 @@ def desk(tmp_path_factory):
         for number in range(20):
             pixels = draw.normal(tint, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / "pictures" / name / f"{number}.png")
+    Image.fromarray(pixels).save(root / "pictures" / "dog" / "copy.png")
     Image.fromarray(pixels).save(root / "photo.jpg")
     (root / "pile").mkdir()
     Image.fromarray(pixels).save(root / "pile" / "1.jpg")

@@ -1,7 +1,6 @@
 """The journal: whatever the tree and the plan, and wherever it is killed, nothing is lost and undo restores all."""
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -14,29 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shoebox.base import journal, ledger, moves
+sys.path.insert(0, str(Path(__file__).parent))
+from killing import Killed, Killer, picture_of
+
+from shoebox.base import journal, moves
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.journal import Step, apply, plan, resume, steps_of, undo
 
 NAMES = st.sampled_from(["a", "b.jpg", "ü\U0001f600", "new\nline", "bad\udcff", "=x()", "-rf", "with space", "A"])
 FOLDERS = st.sampled_from(["", "one", "one/two", "other"])
 TREES = st.dictionaries(st.tuples(FOLDERS, NAMES), st.binary(max_size=30), min_size=1, max_size=8)
-
-
-def picture_of(root):
-    """Everything below a folder: bytes, times, permissions and links by name."""
-    found = {}
-    for folder, folders, files in os.walk(root):
-        for name in [*folders, *files]:
-            path = Path(folder, name)
-            if path.is_symlink():
-                found[str(path)] = str(path.readlink())
-            elif path.is_dir():
-                found[str(path)] = "folder"
-            else:
-                status = path.stat()
-                found[str(path)] = (path.read_bytes(), status.st_mtime_ns, status.st_mode)
-    return found
 
 
 def grow(root, tree):
@@ -52,41 +38,6 @@ def grow(root, tree):
 def _no_waiting_for_the_disk(monkeypatch):
     """A kill loses nothing that was written, synced or not; waiting for a disk is most of the time these tests take."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-class Killed(BaseException):
-    """What a kill is to a test: from then on nothing the process does reaches the disk."""
-
-
-class Killer:
-    """Counts every call that changes the disk, and ends the process before or after one of them."""
-
-    def __init__(self, patch, moment, after):
-        self.left, self.after, self.dead = moment, after, False
-        for name in ("link", "unlink", "rmdir", "mkdir", "symlink", "replace", "fsync", "utime"):
-            patch.setattr(os, name, self.wrap(getattr(os, name)))
-        patch.setattr(moves, "_rename_exclusively", self.wrap(moves._rename_exclusively))
-        patch.setattr(ledger.Ledger, "note", self.wrap(ledger.Ledger.note, self.torn))
-
-    def torn(self, self_ledger, line, **_):
-        self_ledger.file.write(json.dumps(line)[:5])
-        self_ledger.file.flush()
-
-    def wrap(self, call, half=None):
-        def wrapped(*arguments, **options):
-            if self.dead:
-                raise Killed
-            self.left -= 1
-            if self.left == 0:
-                if half:
-                    half(*arguments, **options)
-                elif self.after:
-                    call(*arguments, **options)
-                self.dead = True
-                raise Killed
-            return call(*arguments, **options)
-
-        return wrapped
 
 
 @st.composite

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from shoebox.base.journal import undo_last
+from shoebox.base.ledger import journals, read_ledger
 from shoebox.data.preprocess import Preprocess
 from shoebox.deploy import sort as sorting
 from shoebox.evaluation.evaluation import Evaluation
@@ -73,8 +75,8 @@ def take_part(run, pile, to, how):
     """What a child does: sorts, or takes back where `how` is None."""
     if how is not None:
         sort_all(run, pile, to, how)
-    elif any(sorting._stands(path) for path in sorting._journals(to)):
-        sorting.undo(to)
+    elif any(read_ledger(path).stands for path in journals(to)):
+        undo_last(to)
 
 
 def main(folder, kills):

@@ -10,7 +10,7 @@ from PIL import Image
 from shoebox.base import journal, moves
 from shoebox.base.journal import Step, steps_of
 from shoebox.deploy.naming import FreeNames
-from shoebox.deploy.sort import sort, undo
+from shoebox.deploy.sort import sort
 
 
 def picture(path, tint):
@@ -54,7 +54,7 @@ def test_case_36_equal_names_are_numbered_and_never_overwritten(trained, tmp_pat
     result = sort(trained[0], pile, tmp_path / "to", how=how, threshold=0.0, unknown=0, agree=lambda table: True)
     assert result["done"] == 4
     assert contents(tmp_path / "to") == before
-    undo(tmp_path / "to")
+    journal.undo_last(tmp_path / "to")
     assert contents(pile) == before
     assert contents(tmp_path / "to") == []
 

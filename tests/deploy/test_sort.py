@@ -20,7 +20,7 @@ from sorting import Colours, held, make_picture, make_run, names, sort_all
 
 from shoebox.base import journal
 from shoebox.base.errors import ShoeboxError, UsageError
-from shoebox.base.ledger import Ledger
+from shoebox.base.ledger import Ledger, journals
 from shoebox.deploy import sort as sorting
 
 FILES = st.sampled_from(
@@ -89,14 +89,14 @@ class Sorting(RuleBasedStateMachine):
             with contextlib.suppress(Killed):
                 sort_all(self.run, self.pile, self.to, how)
 
-    @precondition(lambda self: list(sorting._journals(self.to)))
+    @precondition(lambda self: journals(self.to))
     @rule(after=st.none() | st.integers(0, 12))
     def it_is_taken_back(self, after):
         with pytest.MonkeyPatch.context() as patch:
             if after is not None:
                 self.kill(patch, after)
             with contextlib.suppress(Killed, UsageError):
-                sorting.undo(self.to)
+                journal.undo_last(self.to)
 
     @staticmethod
     def kill(patch, after):
@@ -122,7 +122,7 @@ class Sorting(RuleBasedStateMachine):
         sorting._finish(self.to, journal.QUIET)
         while True:
             try:
-                _, outcome = sorting.undo(self.to)
+                _, outcome = journal.undo_last(self.to)
             except UsageError:
                 break
             assert not outcome.failures
@@ -179,8 +179,8 @@ def test_what_was_sorted_before_is_left_and_new_pictures_are_added(run, tmp_path
     make_picture(pile / "b.png", (251, 0, 0))
     assert sort_all(run, pile, to)["counts"] == {"red": 1, "(left)": 1}
     assert sorted(names(to)) == ["red/a.png", "red/b.png"]
-    assert sorting.undo(to)[0].name == "sort-2.journal"
-    assert sorting.undo(to)[0].name == "sort-1.journal"
+    assert journal.undo_last(to)[0].name == "sort-2.journal"
+    assert journal.undo_last(to)[0].name == "sort-1.journal"
     assert not names(to)
 
 

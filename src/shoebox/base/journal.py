@@ -24,11 +24,23 @@ from pathlib import Path
 
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.files import lock, sync_folder
-from shoebox.base.ledger import Ledger, Operation, Step, read_ledger, write_ledger
+from shoebox.base.ledger import Ledger, Operation, Step, journals, read_ledger, write_ledger
 from shoebox.base.moves import Crossing, Identity, copy_aside, identity, is_regular, move, publish
 from shoebox.base.progress import QUIET, Progress, printable
 
-__all__ = ["Failure", "Operation", "Outcome", "Step", "apply", "plan", "resume", "steps_of", "undo"]
+__all__ = [
+    "Failure",
+    "Operation",
+    "Outcome",
+    "Step",
+    "apply",
+    "finish",
+    "plan",
+    "resume",
+    "steps_of",
+    "undo",
+    "undo_last",
+]
 
 _STOPPING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
@@ -104,6 +116,36 @@ def resume(path: Path, *, progress: Progress = QUIET) -> Outcome:
     """Go on after a crash the way it was going: `undo` if one had begun, else `apply`."""
     with _opened(path) as ledger:
         return _backward(ledger, progress) if ledger.undoing else _forward(ledger, progress)
+
+
+def undo_last(place: Path, *, progress: Progress = QUIET) -> tuple[Path, Outcome]:
+    """Take back a journal, or the last one kept for a folder that still stands.
+
+    Returns:
+        the journal, and what became of it.
+
+    Raises:
+        UsageError: there is nothing to take back; else as `undo`.
+    """
+    if place.is_dir():
+        standing = [path for path in journals(place) if read_ledger(path).stands]
+        if not standing:
+            raise UsageError(f"{place} holds nothing that could be taken back")
+        place = standing[-1]
+    return place, undo(place, progress=progress)
+
+
+def finish(folder: Path, verb: str, *, progress: Progress = QUIET) -> None:
+    """Go on, whichever way it was going, with every journal of a folder that was interrupted.
+
+    Args:
+        verb: only with journals of this one.
+    """
+    for path in journals(folder, verb):
+        waiting = read_ledger(path).waiting
+        if waiting:
+            progress.say(f"{path}: going on with {waiting:,} files")
+            resume(path, progress=progress)
 
 
 def steps_of(path: Path) -> tuple[Step, ...]:

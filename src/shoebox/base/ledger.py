@@ -19,6 +19,9 @@ from shoebox.base.files import atomic_write
 from shoebox.base.moves import Identity
 
 FORMAT = 1
+SHELF = ".shoebox"
+"""The folder, beside a person's files, in which journals are kept."""
+
 Operation = Literal["move", "copy", "symlink", "hardlink"]
 
 
@@ -58,6 +61,16 @@ class Ledger:
     undoing: bool = False
     file: IO[str] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many steps are still to be done, or to be taken back where an undo has begun."""
+        return len(self.steps) - len(self.undone if self.undoing else self.done)
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is anything to take back."""
+        return not self.undoing or self.waiting > 0
+
     def take(self, line: dict[str, Any]) -> None:
         """Learn from a line."""
         if "done" in line:
@@ -80,6 +93,21 @@ class Ledger:
     def temporary(self, number: int, folder: Path) -> Path:
         """The name under which a step's copy is made."""
         return folder / f".{self.id}-{number}.part"
+
+
+def journals(folder: Path, verb: str = "*") -> list[Path]:
+    """The journals that are kept beside the files of a folder, of one verb (sort, fix) or of all; the oldest first."""
+    return sorted((folder / SHELF).glob(f"{verb}-*.journal"), key=lambda path: (_number(path), path.name))
+
+
+def next_journal(folder: Path, verb: str) -> Path:
+    """Where the next journal of a folder goes."""
+    return folder / SHELF / f"{verb}-{1 + max(map(_number, journals(folder)), default=0)}.journal"
+
+
+def _number(path: Path) -> int:
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def write_ledger(path: Path, steps: Sequence[Step], identities: Sequence[Identity], about: str) -> None:

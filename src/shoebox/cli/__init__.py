@@ -10,7 +10,7 @@ import typer
 
 from shoebox.base.errors import ShoeboxError
 from shoebox.base.runtime import wait_politely
-from shoebox.cli import deploy, learn, study, use
+from shoebox.cli import check, deploy, learn, study, use
 from shoebox.cli.output import complain
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app = typer.Typer(
 for verb in (
     learn.demo,
     learn.data,
+    check.check,
+    check.fix,
     learn.models,
     learn.train,
     learn.ladder,

@@ -64,17 +64,22 @@ def sort(
 
 
 def undo(
-    journal: Annotated[Path, typer.Argument(help="A journal, or a folder that was sorted into.")],
+    journal: Annotated[Path, typer.Argument(help="A journal, or a folder that was sorted into or fixed.")],
     json_: Json = False,
     quiet: Hush = False,
 ) -> None:
-    """Take back what a journal says was done: every picture where it was, under the name it had.
+    """Take back what a journal says was done: every file where it was, under the name it had.
 
     Example: shoebox undo sorted/
     """
-    from shoebox.deploy.sort import undo as perform
+    from shoebox.base.journal import undo_last
 
-    path, outcome = perform(journal, progress=progress_for(quiet=quiet))
+    path, outcome = undo_last(journal, progress=progress_for(quiet=quiet))
     failures = [str(failure) for failure in outcome.failures]
-    text = "\n".join([f"{outcome.done:,} pictures are as they were", *(f"left: {failure}" for failure in failures)])
+    text = "\n".join(
+        [
+            f"{outcome.done:,} {'file is' if outcome.done == 1 else 'files are'} as before",
+            *(f"left: {failure}" for failure in failures),
+        ]
+    )
     emit({"journal": str(path), "undone": outcome.done, "failures": failures}, json_, text)

@@ -19,6 +19,7 @@ from shoebox.data.hub import hub_folder
 from shoebox.data.index import ImageIndex
 from shoebox.data.named import SOURCES, named_folder
 from shoebox.data.names import one_line
+from shoebox.data.patch import NAME, is_patch, patched
 from shoebox.data.table import is_table, names_classes, open_table
 
 __all__ = ["SOURCES", "open_source"]
@@ -30,20 +31,32 @@ def open_source(
     cache: Path | None = None,
     progress: Progress = QUIET,
     follow_links: bool = False,
+    labels_file: Path | None = None,
 ) -> ImageIndex:
-    """Open a data set.
+    """Open a data set, with the labels corrected by its `labels.csv` if it has one (`shoebox.data.patch`).
 
     Args:
         data: a folder (its rules are in `shoebox.data.folder`), a table (`shoebox.data.table`), an archive of either, a
             name of `SOURCES`, or "hf:owner/name".
         cache: where archives are unpacked and named sets are written; None for the default.
         follow_links: take what symbolic links in a folder lead to, outside it too.
+        labels_file: corrections to read instead of that `labels.csv`.
 
     Raises:
-        UsageError: there is neither a path nor a data set of that name.
+        UsageError: there is neither a path nor a data set of that name, or the corrections name a class it lacks.
         ShoeboxError: it holds no picture, cannot be read or fetched, or has a class in val or test only.
         MissingExtra: a library for it is not installed.
     """
+    index = _open(data, cache, progress, follow_links)
+    if labels_file is not None and not labels_file.is_file():
+        raise UsageError(f"{one_line(labels_file)}: there is no such file of labels")
+    found = labels_file or index.root / NAME
+    # A table of that name that was opened itself is no correction of itself.
+    own = labels_file is None and (not is_patch(found) or found.absolute() == Path(data).absolute())
+    return index if own else patched(index, found)
+
+
+def _open(data: str | os.PathLike[str], cache: Path | None, progress: Progress, follow_links: bool) -> ImageIndex:
     text = os.fspath(data)
     path = Path(text)
     if _exists(path):
@@ -101,5 +114,5 @@ def _open_unpacked(folder: Path) -> ImageIndex:
     top = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if len(top) == 1 and top[0].is_dir():
         top = [path for path in top[0].iterdir() if not path.name.startswith(".")]
-    tables = [path for path in top if is_table(path) and path.is_file() and names_classes(path)]
+    tables = [path for path in top if is_table(path) and path.is_file() and not is_patch(path) and names_classes(path)]
     return open_table(tables[0], confined=True) if len(tables) == 1 else open_folder(folder, confined=True)

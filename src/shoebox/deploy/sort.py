@@ -16,8 +16,8 @@ from typing import Any
 
 from shoebox.base import journal
 from shoebox.base.errors import ShoeboxError, UsageError
-from shoebox.base.journal import Operation, Outcome, Step
-from shoebox.base.ledger import read_ledger
+from shoebox.base.journal import Operation, Step
+from shoebox.base.ledger import journals, next_journal, read_ledger
 from shoebox.base.moves import identity
 from shoebox.base.progress import QUIET, Progress
 from shoebox.base.tables import Row, write_rows
@@ -30,7 +30,6 @@ from shoebox.evaluation.novelty import fit_novelty
 from shoebox.evaluation.promise import Promise, promise
 
 OPERATIONS: dict[str, Operation] = {"copy": "copy", "move": "move", "link": "hardlink"}
-SHELF = ".shoebox"
 TOP = 3
 
 
@@ -144,34 +143,13 @@ def sort(
         return {**result, "applied": False}
     if how == "copy":
         _require_room(plan)
-    number = len(list(_journals(to))) + 1
-    path = journal.plan(to / SHELF / f"sort-{number}.journal", plan.steps, about=f"sort {pile} by {run}")
+    path = journal.plan(next_journal(to, "sort"), plan.steps, about=f"sort {pile} by {run}")
     predictions = to / FreeNames.of(to).take("predictions.csv")
     _write(plan, predictions)
     outcome = journal.apply(path, progress=progress)
     failures = [str(failure) for failure in outcome.failures]
     done = {"done": outcome.done, "failures": failures, "journal": str(path), "predictions": str(predictions)}
     return {**result, "applied": True, **done}
-
-
-def undo(place: Path, *, progress: Progress = QUIET) -> tuple[Path, Outcome]:
-    """Take a sort back.
-
-    Args:
-        place: a journal, or a folder pictures were sorted into: then its last sort that still stands.
-
-    Returns:
-        the journal, and what became of it.
-
-    Raises:
-        UsageError: there is nothing to take back.
-    """
-    if place.is_dir():
-        standing = [path for path in _journals(place) if _stands(path)]
-        if not standing:
-            raise UsageError(f"{place} holds no sort that could be taken back")
-        place = standing[-1]
-    return place, journal.undo(place, progress=progress)
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -225,28 +203,13 @@ def _plan(
 def _finish(to: Path, progress: Progress) -> set[Path]:
     """Finish what was interrupted. Returns the files that stand sorted in `to`, by the names they had."""
     sorted_: set[Path] = set()
-    for path in _journals(to):
+    journal.finish(to, "sort", progress=progress)
+    for path in journals(to, "sort"):
         ledger = read_ledger(path)
-        waiting = len(ledger.steps) - len(ledger.undone if ledger.undoing else ledger.done)
-        if waiting:
-            progress.say(f"{path}: going on with {waiting:,} files")
-            journal.resume(path, progress=progress)
-            ledger = read_ledger(path)
         if not ledger.undoing:
             steps = [ledger.steps[i] for i in ledger.done]
             sorted_ |= {step.source for step in steps if step.operation != "move" and identity(step.target)}
     return sorted_
-
-
-def _journals(to: Path) -> Iterator[Path]:
-    """The journals of the sorts into a folder, the first first."""
-    found = (to / SHELF).glob("sort-*.journal")
-    yield from sorted(found, key=lambda path: (len(path.name), path.name))
-
-
-def _stands(path: Path) -> bool:
-    ledger = read_ledger(path)
-    return not ledger.undoing or len(ledger.undone) < len(ledger.steps)
 
 
 def _require_room(plan: Sorting) -> None:
