@@ -15,8 +15,8 @@ FLOORS = [
     {"pipeline", "card"},
     {"classifier"},
     {"training", "deploy"},
-    {"estimator", "demo"},
-    {"scale"},
+    {"estimator", "demo", "serve"},
+    {"scale", "page"},
     {"cli", ""},
     {"__main__"},
 ]

@@ -37,6 +37,7 @@ for verb in (
     deploy.undo,
     deploy.export,
     study.report,
+    deploy.serve,
     study.compare,
     study.runs,
     study.robustness,

@@ -1,11 +1,11 @@
-"""Verbs that put a classifier to work: sort, undo, export."""
+"""Verbs that put a classifier to work: sort, undo, export, serve."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from shoebox.base.errors import UsageError
+from shoebox.base.errors import MissingExtra, UsageError
 from shoebox.base.progress import progress_for
 from shoebox.cli.options import Device, Hush, Import, Json, RunFolder, import_own
 from shoebox.cli.output import agreement, emit
@@ -83,3 +83,33 @@ def undo(
         ]
     )
     emit({"journal": str(path), "undone": outcome.done, "failures": failures}, json_, text)
+
+
+def serve(
+    run: RunFolder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0: any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's need a token.")
+    ] = "127.0.0.1",
+    token_file: Annotated[Path | None, typer.Option(help="File with the token; or set SHOEBOX_TOKEN.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="A host name that clients may use; repeatable.")] = None,
+    error: Annotated[float, typer.Option(help="Share of mistakes promised among answers not unsure.")] = 0.05,
+    unknown: Annotated[float, typer.Option(help="Share that may be wrongly taken for foreign; 0: none.")] = 0.01,
+    data: Annotated[Path | None, typer.Option(help="Folder below which the page may train; none without.")] = None,
+    import_: Import = None,
+    device: Device = "auto",
+    quiet: Hush = False,
+) -> None:
+    """Answer over HTTP: POST pictures to /v1/predict. Takes a run or an exported folder; a new version is taken up.
+
+    Example: shoebox serve runs/pictures --port 8000
+    """
+    from shoebox.serve.settings import Settings, read_token
+
+    try:
+        from shoebox.serve.run import serve as perform
+    except ImportError as e:
+        raise MissingExtra(e.name or "fastapi", "serve") from e
+    import_own(import_)
+    choices: dict[str, Any] = {"error": error, "unknown": unknown, "data": data, "device": device}
+    perform(run, Settings(host, port, read_token(token_file), tuple(name or ()), **choices), quiet=quiet)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.base.errors import MissingExtra, ShoeboxError, UsageError
+from shoebox.base.onnxruntime import import_onnxruntime
 from shoebox.data.picture import Unreadable
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.reading import work_through
@@ -81,10 +82,7 @@ class OnnxBackend(_Exported):
 
     def __init__(self, name: str, folder: Path, config: dict[str, Any], *, alone: bool = False) -> None:
         super().__init__(name, folder, config)
-        try:
-            import onnxruntime
-        except ImportError as e:
-            raise MissingExtra("onnxruntime", "serve") from e
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.workers if alone else 1
         options.inter_op_num_threads = 1

@@ -27,6 +27,7 @@ from shoebox.data.picture import load
 from shoebox.data.stream import processors
 from shoebox.deploy.backends import Backend, is_exported, open_exported
 from shoebox.deploy.certificate import Certificate, certify, fingerprint, hashes, validation
+from shoebox.deploy.doubt import carry
 from shoebox.deploy.fastest import Timing, exports_of, measure
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def export(
         EXPORTS.build(to, classifier, made, lambda count: _sample(run, root, classifier, count))
         files = sorted(path.name for path in made.iterdir())
         _describe(classifier, name, made, files)
+        files.append(carry(evaluation, made))
         mark = fingerprint(run)
         certificate = certify(_opened(classifier, made, name), evaluation, root, mark, progress=progress)
         certificate = replace(certificate, files=hashes(made, [*files, "config.json"]))

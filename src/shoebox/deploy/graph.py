@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shoebox.base.errors import MissingExtra, ShoeboxError
+from shoebox.base.onnxruntime import import_onnxruntime
 from shoebox.deploy.backends import INPUT, OUTPUTS
 from shoebox.deploy.metadata import graph_metadata
 
@@ -131,6 +132,7 @@ def quantise(source: Path, target: Path, pictures: NDArray[np.uint8]) -> None:
         source: an ONNX file.
         pictures: uint8 (n, S, S, 3), from the training part.
     """
+    import_onnxruntime()
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
