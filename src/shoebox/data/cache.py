@@ -3,6 +3,7 @@
     pictures.u8    N·S·S·3 bytes, picture after picture
     checksums.u32  N CRC-32s
     meta.json      what it is, written last
+    kin.npz        which pictures belong together, once that was asked (`shoebox.data.kin`)
 
 A pack is made in a folder of another name and renamed when complete, so a key's folder is complete or absent. Folders
 left by a packing that was killed are removed by the next one.
@@ -28,7 +29,8 @@ LAYOUT = 1  # to be raised when anything about the files or the meaning of their
 KEY = re.compile(r"[0-9a-f]{40}")
 MAKING = ".making-"
 ABANDONED = 600.0  # seconds without a write; one that is alive writes at least every 30 (decoders.PATIENCE)
-NAMES = ("pictures.u8", "checksums.u32", "meta.json")
+KIN = "kin.npz"
+NAMES = ("pictures.u8", "checksums.u32", "meta.json", KIN)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,11 @@ class Pack:
                 )
         return self._pictures[numbers]
 
+    @property
+    def folder(self) -> Path:
+        """Where the pack lies."""
+        return self._entry.folder
+
     def close(self) -> None:
         """Let go of the file."""
         self._pictures = np.empty((0, *self._pictures.shape[1:]), np.uint8)

@@ -29,6 +29,7 @@ from shoebox.training.budget import fit_to_time
 from shoebox.training.clock import FirstClock, TimeClock
 from shoebox.training.finish import best_checkpoint, finish
 from shoebox.training.folder import filled_in, hold_equal, make_writable, write_down, write_history
+from shoebox.training.leakproof import divide
 from shoebox.training.loop import Diverged, Stopped, epochs, listening
 from shoebox.training.planner import Plan, plan
 from shoebox.training.session import Session, open_session
@@ -82,14 +83,17 @@ def fit(
         if previous and not resume:
             raise UsageError(f"{folder} holds a run already: add --resume to continue it, or choose another folder")
         index.require_classes(2)
+        source = index
         if previous:
             index = read_split(index, folder / "split.csv")
-        else:
+        else:  # as good as the split to come for planning and packing, after which that is made
             index = split(index, validation=recipe.validation, test=recipe.test, seed=recipe.seed)
         made = plan(filled_in(folder, recipe) if previous else recipe, index)
         if previous:
             made = dataclasses.replace(made, preprocess=hold_equal(folder, made, index))
         packed = pack(index, made.preprocess, cache=cache, progress=progress)
+        if not previous:
+            index = divide(source, packed, recipe, progress=progress)
         packed.index.require_classes(2)
         runtime = choose_runtime(device, made.recipe.precision)
         end = (began if started is None else started) + 60 * recipe.minutes if recipe.minutes else None

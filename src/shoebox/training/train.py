@@ -30,6 +30,7 @@ from shoebox.evaluation.results import augmentation_grid, evenly, write_results
 from shoebox.models.folding import fold
 from shoebox.pipeline import Pipeline
 from shoebox.training.fit import fit
+from shoebox.training.leakproof import naive_claim
 from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
@@ -46,7 +47,8 @@ class Run:
     Attributes:
         folder: the saved classifier, with the run's record and its results beside it.
         classifier: ready to predict.
-        result: run, model, epochs, best_epoch, seconds, val, test (figures by name, or None), skipped.
+        result: run, model, epochs, best_epoch, seconds, val, test (figures by name, or None),
+            naive_test_accuracy (what a split that ignores copies would have claimed, where that differs), skipped.
         evaluation: on the test part, or on validation where there is no test part, or None where there is neither.
     """
 
@@ -110,6 +112,12 @@ def train(
         scored = score_parts(classifier, packed, folder, progress=progress)
         classifier.save(folder)
         evaluation = scored.get("test") or scored.get("val")
+        claim = None
+        if "test" in scored:
+            honest = float(classifier.card["test"]["accuracy"])
+            claim = naive_claim(classifier, index, packed, recipe, honest, progress=progress)
+            if claim is not None:
+                progress.say(f"note: {claim}")
         drawn = write_results(folder / "results", folder, evaluation, packed)
         result = {
             "run": str(folder),
@@ -119,6 +127,7 @@ def train(
             "seconds": round(time.monotonic() - started, 2),
             "val": classifier.card.get("val") or None,
             "test": classifier.card.get("test"),
+            "naive_test_accuracy": None if claim is None else claim.accuracy,
             "skipped": len(packed.skipped) + len(index.skipped),
         }
         with atomic_write(folder / "result.json", "w") as file:
