@@ -95,21 +95,24 @@ def serve(
     name: Annotated[list[str] | None, typer.Option(help="A host name that clients may use; repeatable.")] = None,
     error: Annotated[float, typer.Option(help="Share of mistakes promised among answers not unsure.")] = 0.05,
     unknown: Annotated[float, typer.Option(help="Share that may be wrongly taken for foreign; 0: none.")] = 0.01,
-    data: Annotated[Path | None, typer.Option(help="Folder below which the page may train; none without.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that the page may check and train on; none without.")
+    ] = None,
     import_: Import = None,
     device: Device = "auto",
     quiet: Hush = False,
 ) -> None:
-    """Answer over HTTP: POST pictures to /v1/predict. Takes a run or an exported folder; a new version is taken up.
+    """Show a web page, and answer over HTTP: POST pictures to /v1/predict. A new version in the folder is taken up.
 
     Example: shoebox serve runs/pictures --port 8000
     """
     from shoebox.serve.settings import Settings, read_token
 
     try:
+        from shoebox.page.mount import mount
         from shoebox.serve.run import serve as perform
     except ImportError as e:
         raise MissingExtra(e.name or "fastapi", "serve") from e
     import_own(import_)
     choices: dict[str, Any] = {"error": error, "unknown": unknown, "data": data, "device": device}
-    perform(run, Settings(host, port, read_token(token_file), tuple(name or ()), **choices), quiet=quiet)
+    perform(run, Settings(host, port, read_token(token_file), tuple(name or ()), **choices), (mount,), quiet=quiet)
