@@ -37,6 +37,11 @@ class Judged:
     unsure: NDArray[np.bool_]
     unknown: NDArray[np.bool_]
 
+    def each(self) -> list[Judged]:
+        """The same, one picture at a time."""
+        rows = range(len(self.sets))
+        return [Judged(self.sets[i : i + 1], self.unsure[i : i + 1], self.unknown[i : i + 1]) for i in rows]
+
 
 @dataclass(frozen=True, eq=False)
 class Doubt:

@@ -25,7 +25,6 @@ from shoebox.base.version import VERSION
 from shoebox.data.picture import ALLOWED, Unreadable
 from shoebox.data.signature import HEAD, sniff
 from shoebox.serve import shapes
-from shoebox.serve.batching import Answer
 from shoebox.serve.problems import Problem
 from shoebox.serve.service import Answers, Service
 from shoebox.serve.uploads import Upload, read_uploads
@@ -142,27 +141,20 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Fou
 def described(uploads: Sequence[Upload], answers: Answers, top: int, *, probabilities: bool) -> list[dict[str, Any]]:
     """The answers to a request as plain JSON values, one for each upload."""
     version = answers.version
-    read = [one for one in answers.found if isinstance(one, Answer)]
-    judged = None
-    if version.doubt is not None and read:
-        scores = np.stack([one.probabilities for one in read]), np.stack([one.features for one in read])
-        judged = version.doubt.judge(*scores)
     rows: list[dict[str, Any]] = []
-    number = 0
     for upload, found in zip(uploads, answers.found, strict=True):
         if isinstance(found, Unreadable):
             rows.append({"name": upload.name, "status": found.reason})
             continue
         row = {"name": upload.name, "status": "ok", **_ranked(found.probabilities, version.classes, top)}
         row |= {"set": None, "unsure": None, "unknown": None}
-        if judged is not None:
+        if found.judged is not None:
             order = np.argsort(-found.probabilities, kind="stable")
-            inside = [version.classes[i] for i in order if judged.sets[number, i]]
-            row |= {"set": inside, "unsure": bool(judged.unsure[number]), "unknown": bool(judged.unknown[number])}
+            inside = [version.classes[i] for i in order if found.judged.sets[0, i]]
+            row |= {"set": inside, "unsure": bool(found.judged.unsure[0]), "unknown": bool(found.judged.unknown[0])}
         if probabilities:
             row["probabilities"] = dict(zip(version.classes, map(_round, found.probabilities.tolist()), strict=True))
         rows.append(row)
-        number += 1
     return rows
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from shoebox.data.picture import Unreadable
 from shoebox.data.stream import processors
+from shoebox.deploy.doubt import Judged
 from shoebox.serve.decoder import Decoder
 from shoebox.serve.problems import Busy
 from shoebox.serve.settings import Settings
@@ -37,11 +38,13 @@ class Answer:
         probabilities: (K,) float32.
         features: (D,) float32, what the network's head saw.
         pixels: (S, S, 3) uint8, the picture as it was stored for the network.
+        judged: of this one picture; None where nothing is known of a validation part.
     """
 
     probabilities: NDArray[np.float32]
     features: NDArray[np.float32]
     pixels: NDArray[np.uint8]
+    judged: Judged | None
 
 
 Outcome = Answer | Unreadable
@@ -173,7 +176,12 @@ class Batcher:
         self._on_batch(len(batch), decoder.lost - before)
         if not pixels:
             return [one for one in decoded if isinstance(one, Unreadable)]
-        scored = zip(*version.scores(np.stack(pixels)), pixels, strict=True)
+        probabilities, features = version.scores(np.stack(pixels))
+        # Judged a batch at a time: the neighbours among all validation pictures are looked for in one product.
+        judged: Sequence[Judged | None] = [None] * len(pixels)
+        if version.doubt is not None:
+            judged = version.doubt.judge(probabilities, features).each()
+        scored = zip(probabilities, features, pixels, judged, strict=True)
         return [one if isinstance(one, Unreadable) else Answer(*next(scored)) for one in decoded]
 
     def _deliver(self, found: Sequence[tuple[Future, Outcome | Exception]]) -> None:
