@@ -24,6 +24,7 @@ from shoebox.serve.decoding import ANSWER, NUMBER, OK
 
 CRASHED = "its decoder crashed"
 START_SECONDS = 60.0
+PIPE_BYTES = 1 << 20  # what any process may ask for, and room for a batch of small pictures
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "LD_LIBRARY_PATH")
 """All of the environment that the process is given: nothing of it is secret."""
 
@@ -92,6 +93,7 @@ class Decoder:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+                pipesize=PIPE_BYTES,
             )
             self._late = False
             self._until = time.monotonic() + START_SECONDS

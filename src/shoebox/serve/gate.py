@@ -6,6 +6,7 @@ are compressed or too large, which is found out while they arrive; with the head
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from collections import defaultdict
@@ -54,6 +55,8 @@ class Gate:
         self._settings = settings
         self._telemetry = telemetry
         self._held = 0
+        prefix = secrets.token_hex(6)
+        self._ids = (f"{prefix}-{number}" for number in itertools.count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it."""
@@ -72,7 +75,7 @@ class _Passage:
 
     def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
         self.gate, self.scope, self._receive, self._send = gate, scope, receive, send
-        self.id = secrets.token_hex(8)
+        self.id = next(gate._ids)
         self.since = time.perf_counter()
         self.size = 0
         self.status = 0

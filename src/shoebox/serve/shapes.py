@@ -12,6 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from shoebox.serve.problems import MEDIA_TYPE, title
 from shoebox.serve.uploads import MULTIPART, RAW
 
+MOST_HEATS = 8
+
+
+class Asked(BaseModel):
+    """What a request for predictions may ask for, in its query."""
+
+    top: int = Field(3, ge=1, le=10_000, description="How many classes to name.")
+    probabilities: bool = Field(False, description="Give the probability of every class.")
+    cam: bool = Field(False, description=f"Say where the evidence lies, for up to {MOST_HEATS} pictures.")
+
 
 class Ranked(BaseModel):
     """A class with how probable it is."""
@@ -132,6 +142,10 @@ class Refused(BaseModel):
 
 _PICTURE = {"type": "string", "format": "binary"}
 TAKEN: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in Asked.model_json_schema()["properties"].items()
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -146,7 +160,7 @@ TAKEN: dict[str, Any] = {
             "image/png": {"schema": _PICTURE},
             RAW: {"schema": _PICTURE},
         },
-    }
+    },
 }
 
 
