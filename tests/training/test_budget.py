@@ -1,3 +1,4 @@
+import dataclasses
 import time
 
 import numpy as np
@@ -27,6 +28,18 @@ def test_the_width_follows_the_speed_of_the_machine(packed_plan, monkeypatch, ra
     monkeypatch.setattr(budget, "training_rate", lambda *_: rate)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
     assert fitted.recipe.model == f"speednet(width={width})"
+    assert fitted.recipe.grow == budget.GROW
+
+
+def test_a_recipe_that_says_how_pictures_grow_is_followed(packed_plan, monkeypatch):
+    made, packed = packed_plan
+    monkeypatch.setattr(budget, "training_rate", lambda *_: 1.0)
+    wanted = dataclasses.replace(made, recipe=made.recipe.override({"grow": 1.0}))
+    assert budget.fit_to_time(wanted, packed, Runtime("cpu", "fp32", ""), 60, QUIET).recipe.grow == 1.0
+
+
+def test_smaller_pictures_cost_less():
+    assert budget.cost(0.5, 10, 32, 20) < 0.5 * budget.cost(0.5, 10, 32)
 
 
 def test_the_rate_is_measured(packed_plan):

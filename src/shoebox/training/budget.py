@@ -1,12 +1,13 @@
 """What to train when time is what is given: measure a few steps on this machine, then choose the network's width.
 
 In: a plan that leaves the network to the planner, the pack, the minutes. Out: the plan with a network that gets enough
-epochs in that time.
+epochs in that time, on pictures that grow while it trains.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 
 import numpy as np
@@ -19,6 +20,7 @@ from shoebox.data.pack import Pack, Stream
 from shoebox.models import build_model
 from shoebox.models.summary import summary
 from shoebox.pipeline import Pipeline
+from shoebox.training.clock import side_at
 from shoebox.training.planner import Plan
 
 WIDTHS = (1.0, 0.75, 0.5, 0.375, 0.25)
@@ -27,21 +29,39 @@ EPOCHS = 8
 are too few (0.88); the speed records it descends from take eight."""
 
 
+GROW = 0.625
+"""Share of their side that pictures start with, where the recipe leaves it open."""
+
+
 def fit_to_time(plan: Plan, packed: Pack | Stream, runtime: Runtime, seconds: float, progress: Progress) -> Plan:
     """Replace a bare "speednet" by the widest that gets `EPOCHS` passes over the training part in `seconds`."""
     size, classes = plan.preprocess.size, len(packed.index.classes)
     pictures = max(int((packed.index.part == "train").sum()), 1)
     rate = training_rate(plan, packed, runtime)
-    cost = {
-        w: summary(build_model(f"speednet(width={w})", classes=classes, size=size), size).multiply_adds for w in WIDTHS
-    }
-    passes = {width: seconds * rate * cost[1.0] / cost[width] / pictures for width in WIDTHS}
+    whole = cost(1.0, classes, size)
+    grow = plan.recipe.grow or GROW
+    sides = [side_at(share, size, grow) for share in np.linspace(0, 1, 100)]
+    gain = float(np.mean([whole / cost(1.0, classes, size, side) for side in sides]))
+    passes = {w: seconds * rate * gain * whole / cost(w, classes, size) / pictures for w in WIDTHS}
     width = next((width for width in WIDTHS if passes[width] >= EPOCHS), WIDTHS[-1])
+    speed = rate * whole / cost(width, classes, size)
+    recipe = plan.recipe
+    progress.say(f"plan: speednet(width={width}), measured at {speed:,.0f} pictures/s of {size} px here")
     progress.say(
-        f"plan: {seconds:.0f} s of training at {rate * cost[1.0] / cost[width]:,.0f} pictures/s are about "
-        f"{passes[width]:.0f} passes of speednet(width={width}) over {pictures:,} pictures of {size} px"
+        f"      about {passes[width]:.0f} passes over {pictures:,} pictures in {seconds:.0f} s; the first two thirds "
+        f"grow from {sides[0]} to {size} px, in all {gain:.1f} times as fast"
     )
-    return dataclasses.replace(plan, recipe=plan.recipe.override({"model": f"speednet(width={width})"}))
+    progress.say(
+        f"      {recipe.batch_size} pictures a step, {recipe.optimizer} at {recipe.lr}, {recipe.schedule} to zero as "
+        "time ends"
+    )
+    return dataclasses.replace(plan, recipe=plan.recipe.override({"model": f"speednet(width={width})", "grow": grow}))
+
+
+@functools.cache
+def cost(width: float, classes: int, size: int, side: int | None = None) -> int:
+    """Multiply-adds of a picture of `side` px (by default `size`) in the speednet made for `size` px."""
+    return summary(build_model(f"speednet(width={width})", classes=classes, size=size), side or size).multiply_adds
 
 
 def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, steps: int = 3) -> float:

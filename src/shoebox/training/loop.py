@@ -22,6 +22,7 @@ from shoebox.data.batches import Batch, batches, order
 from shoebox.data.draw import Draw
 from shoebox.evaluation.metrics import measure
 from shoebox.models.network import set_training
+from shoebox.training.clock import side_at
 from shoebox.training.optimizer import SCHEDULES
 from shoebox.training.session import Session
 from shoebox.training.state import TrainState
@@ -102,7 +103,8 @@ def update(session: Session, batch: Batch) -> None:
     rows = torch.from_numpy(batch.rows).to(batch.labels.device)
     targets = F.one_hot(batch.labels, classes).float()
     pictures, targets = session.augment(batch.pictures, targets, Draw(generator, state.epoch, rows))
-    inputs = session.pipeline.inputs(pictures)
+    side = side_at(session.share, session.pipeline.size, recipe.grow or 1.0)
+    inputs = session.pipeline.inputs(pictures, side)
     with session.runtime.autocast():
         logits = session.pipeline.network(inputs).float()
     loss = F.cross_entropy(logits, targets, session.class_weights, label_smoothing=recipe.label_smoothing)
@@ -136,8 +138,7 @@ def validate(session: Session) -> dict[str, float]:
 
 def rates(session: Session) -> list[float]:
     """The learning rate of each parameter group at this moment."""
-    share = min(1.0, session.clock.progress(session.state.updates)) if session.state.updates else 0.0
-    scale = session.state.rate * session.schedule(share)
+    scale = session.state.rate * session.schedule(session.share)
     return [group["peak"] * scale for group in session.parts.optimizer.param_groups]
 
 

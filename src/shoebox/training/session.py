@@ -79,6 +79,11 @@ class Session:
         return self.rows["train"] + epoch % self.views * count
 
     @property
+    def share(self) -> float:
+        """How much of training is done, 0 to 1; 0 before the first update, whatever the time."""
+        return min(1.0, self.clock.progress(self.state.updates)) if self.state.updates else 0.0
+
+    @property
     def steps(self) -> int:
         """Batches in a whole epoch; a last batch that is not full is left out."""
         return len(self.rows["train"]) // self.batch_size
