@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 from killing import Killed, Killer, picture_of
 
-from shoebox.base import journal, moves
+from shoebox.base import copying, journal, ledger, moves
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.journal import Step, apply, plan, resume, steps_of, undo
 
@@ -208,14 +208,40 @@ def test_a_full_disk_stops_it_and_resume_goes_on(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("a")
     written = plan(tmp_path / "journals" / "j", [Step("copy", tmp_path / "a", tmp_path / "b")])
 
-    def full(source, temporary):
+    def full(source, temporary, **how):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "copy_aside", full)
+        patch.setattr(copying, "copy_aside", full)
         with pytest.raises(ShoeboxError, match="No space left"):
             apply(written)
     assert resume(written).done == 1 and (tmp_path / "b").read_text() == "a"
+
+
+def test_many_copies_wait_for_the_disk_together(tmp_path, monkeypatch):
+    (tmp_path / "from").mkdir()
+    steps = []
+    for i in range(7):
+        (tmp_path / "from" / str(i)).write_text(str(i))
+        steps.append(Step("copy", tmp_path / "from" / str(i), tmp_path / "to" / str(i)))
+    written = plan(tmp_path / "journals" / "j", steps)
+    (tmp_path / "from" / "4").write_text("changed since")
+    waits = []
+    monkeypatch.setattr(journal, "GROUP", 3)
+    monkeypatch.setattr(ledger.os, "fsync", lambda handle: waits.append(handle))
+    outcome = apply(written)
+    assert outcome.done == 6 and "changed since" in outcome.failures[0].reason
+    assert sorted(path.name for path in (tmp_path / "to").iterdir()) == ["0", "1", "2", "3", "5", "6"]
+    # Six files, three groups in the journal, its end, and the two folders.
+    assert len(waits) == 6 + 3 + 1 + 2
+
+
+def test_a_copy_that_cannot_reach_the_disk_is_made_again(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("a")
+    written = plan(tmp_path / "journals" / "j", [Step("copy", tmp_path / "a", tmp_path / "b")])
+    monkeypatch.setattr(copying, "_on_disk", lambda path: False)
+    assert apply(written).done == 1 and (tmp_path / "b").read_text() == "a"
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_a_target_may_be_the_source_of_an_earlier_move(tmp_path):

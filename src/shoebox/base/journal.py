@@ -22,10 +22,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shoebox.base.copying import GROUP, copy_ahead, copy_step
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.files import lock, sync_folder
 from shoebox.base.ledger import Ledger, Operation, Step, journals, read_ledger, write_ledger
-from shoebox.base.moves import Crossing, Identity, copy_aside, identity, is_regular, move, publish
+from shoebox.base.moves import Crossing, Identity, identity, is_regular, move
 from shoebox.base.progress import QUIET, Progress, printable
 
 __all__ = [
@@ -211,7 +212,9 @@ def _each(
     ledger: Ledger, numbers: list[int], act: Callable[[Ledger, int], None], word: str, progress: Progress
 ) -> Outcome:
     failures = []
-    for i in progress.track(numbers, len(numbers), "files"):
+    for place, i in enumerate(progress.track(numbers, len(numbers), "files")):
+        if word == "done" and place % GROUP == 0:
+            copy_ahead(ledger, numbers[place : place + GROUP])
         try:
             act(ledger, i)
         except OSError as e:
@@ -247,7 +250,7 @@ def _carry_out(ledger: Ledger, i: int) -> None:
     elif step.operation == "hardlink":
         os.link(step.source, step.target)
     elif step.operation == "copy":
-        _copy(ledger, i, step.source, step.target)
+        copy_step(ledger, i, step.source, step.target)
     else:
         _move(ledger, i, step.source, step.target)
 
@@ -288,19 +291,9 @@ def _move(ledger: Ledger, i: int, source: Path, target: Path) -> None:
     try:
         move(source, target)
     except Crossing:
-        _copy(ledger, i, source, target)
+        copy_step(ledger, i, source, target)
+        sync_folder(target.parent)  # before the only other copy goes
         source.unlink()
-
-
-def _copy(ledger: Ledger, i: int, source: Path, target: Path) -> None:
-    temporary = ledger.temporary(i, target.parent)
-    ledger.note({"copy": i, "identity": copy_aside(source, temporary)}, durably=True)
-    try:
-        publish(temporary, target)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _shown(path: Path) -> str:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from shoebox.base.errors import ShoeboxError
-from shoebox.base.files import sync_folder
 
 Identity = tuple[int, int, int]
 """A file's number on its disk, its size in bytes and its time of change in ns: the same before and after a rename."""
@@ -96,10 +95,11 @@ def _renameat2() -> Callable[..., int] | None:
     return cast(Callable[..., int] | None, call)
 
 
-def copy_aside(source: Path, temporary: Path) -> Identity:
+def copy_aside(source: Path, temporary: Path, *, durably: bool = True) -> Identity:
     """Copy a file under a name that must not exist, with its times and permissions; read it back and compare.
 
-    The copy is on the disk (fsync) when this returns.
+    Args:
+        durably: the copy is on the disk (fsync) when this returns.
 
     Raises:
         ShoeboxError: what was read back is not what was written.
@@ -112,7 +112,8 @@ def copy_aside(source: Path, temporary: Path) -> Identity:
                 before.update(chunk)
                 to.write(chunk)
             to.flush()
-            os.fsync(to.fileno())
+            if durably:
+                os.fsync(to.fileno())
         shutil.copystat(source, temporary, follow_symlinks=False)
         after = hashlib.blake2b()
         with temporary.open("rb") as copied:
@@ -132,7 +133,7 @@ def copy_aside(source: Path, temporary: Path) -> Identity:
 
 
 def publish(temporary: Path, target: Path) -> None:
-    """Give a copy its name, which must not exist, and make that durable.
+    """Give a copy its name, which must not exist. The folder is not waited for (`sync_folder`).
 
     Raises:
         FileExistsError: the target exists.
@@ -144,4 +145,3 @@ def publish(temporary: Path, target: Path) -> None:
         with target.open("xb"):
             pass
         temporary.replace(target)
-    sync_folder(target.parent)
