@@ -10,10 +10,16 @@ import platform
 from datetime import date
 from pathlib import Path
 
-from benchmarks import loading, startup, steps
+from benchmarks import label_noise, loading, planted, startup, steps
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = {"startup": startup.measure, "loading": loading.measure, "steps": steps.measure}
+BENCHMARKS = {
+    "startup": startup.measure,
+    "loading": loading.measure,
+    "steps": steps.measure,
+    "planted": planted.measure,
+    "label_noise": label_noise.measure,
+}
 
 
 def main() -> None:

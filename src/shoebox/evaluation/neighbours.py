@@ -35,15 +35,13 @@ def nearest(features: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], N
     return np.concatenate(rows), np.concatenate(cosines)
 
 
-def directions(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, ≤128) unit vectors: the features less their mean, along their main directions."""
+def directions(features: NDArray[np.float32], count: int = DIRECTIONS) -> NDArray[np.float32]:
+    """(N, ≤ count) unit vectors: the features less their mean along their main directions, half whitened."""
     centred = torch.from_numpy(np.asarray(features, np.float32))
     centred = centred - centred.mean(0)
-    if centred.shape[1] > DIRECTIONS:
-        moment = centred.T @ centred
-        _, vectors = torch.linalg.eigh(moment.double())
-        centred = centred @ vectors[:, -DIRECTIONS:].float()
-    unit: NDArray[np.float32] = torch.nn.functional.normalize(centred).numpy()
+    values, vectors = torch.linalg.eigh((centred.T @ centred).double() / max(len(centred), 1))
+    values, vectors = values[-count:].clamp_min(1e-6 * float(values[-1].clamp_min(1e-12))), vectors[:, -count:]
+    unit: NDArray[np.float32] = torch.nn.functional.normalize(centred @ (vectors * values**-0.25).float()).numpy()
     return unit
 
 

@@ -33,8 +33,10 @@ GROW = 0.625
 """Share of their side that pictures start with, where the recipe leaves it open."""
 
 
-def fit_to_time(plan: Plan, packed: Pack | Stream, runtime: Runtime, seconds: float, progress: Progress) -> Plan:
-    """Replace a bare "speednet" by the widest that gets `EPOCHS` passes over the training part in `seconds`."""
+def fit_to_time(
+    plan: Plan, packed: Pack | Stream, runtime: Runtime, seconds: float, progress: Progress, least: float = EPOCHS
+) -> Plan:
+    """Replace a bare "speednet" by the widest that gets `least` passes over the training part in `seconds`."""
     size, classes = plan.preprocess.size, len(packed.index.classes)
     pictures = max(int((packed.index.part == "train").sum()), 1)
     rate = training_rate(plan, packed, runtime)
@@ -43,7 +45,7 @@ def fit_to_time(plan: Plan, packed: Pack | Stream, runtime: Runtime, seconds: fl
     sides = [side_at(share, size, grow) for share in np.linspace(0, 1, 100)]
     gain = float(np.mean([whole / cost(1.0, classes, size, side) for side in sides]))
     passes = {w: seconds * rate * gain * whole / cost(w, classes, size) / pictures for w in WIDTHS}
-    width = next((width for width in WIDTHS if passes[width] >= EPOCHS), WIDTHS[-1])
+    width = next((width for width in WIDTHS if passes[width] >= least), WIDTHS[-1])
     speed = rate * whole / cost(width, classes, size)
     recipe = plan.recipe
     progress.say(f"plan: speednet(width={width}), measured at {speed:,.0f} pictures/s of {size} px here")

@@ -29,7 +29,10 @@ def divide(index: ImageIndex, packed: Pack | Stream, recipe: Recipe, *, progress
 
     Args:
         index: as its source gives it; `packed`, made of the same rows, gets the new parts too.
+        recipe: whose shares are those of val and test; where both are 0, there is nothing to divide.
     """
+    if not recipe.validation and not recipe.test:
+        return split(index, validation=0, test=0)
     kin = find_kin(packed, progress=progress)
     read = _read(index, packed)
     for line in remarks(index.take(read), kin):

@@ -1,12 +1,14 @@
 """What a network makes of a data set that is being checked: features, and probabilities out of fold.
 
-In: labelled pictures, and perhaps weights. Out: a `Learnt` for the checks that need one. With weights (a file, or a
-backbone that is on this disk) a probe on frozen features answers for the pictures of one fold having learnt from the
-others. Without, small networks are trained, each on the pictures of the other folds.
+In: labelled pictures, and perhaps weights. Out: a `Learnt` for the checks that need one. A probe on features answers
+for the pictures of one fold having learnt from the others. The features are those of a backbone, where weights are
+given or on this disk, and where pictures are small and many, also those of a network that has glanced at them
+(`glance`). Where there is neither, whole networks are trained, each without the pictures it is asked about.
 """
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import Any, cast
@@ -23,21 +25,26 @@ from shoebox.data.index import UNLABELLED, ImageIndex
 from shoebox.data.pack import pack
 from shoebox.data.preprocess import Interpolation, Preprocess
 from shoebox.evaluation.learning_curve import measure_curve
+from shoebox.evaluation.neighbours import directions
+from shoebox.evaluation.probe import out_of_fold, predicted
 from shoebox.models import Pretrained, build_pretrained, expected_input, find_architecture, guess_architecture
 from shoebox.models.backbones import PRETRAINED
 from shoebox.models.hub import on_disk
 from shoebox.pipeline import Pipeline
 from shoebox.training.features import Trunk, compute, open_trunk
 from shoebox.training.fit import fit
-from shoebox.training.head import fit_head
+from shoebox.training.glance import glance
 from shoebox.training.planner import usual_side
 
 FOLDS = 5
 NETWORKS = 2
 """Folds where whole networks are trained."""
 SIDES = (224, 192, 160, 128, 96)
-SECONDS = 240.0
-"""What computing the features may take; a smaller side is chosen where it would take longer."""
+SECONDS = 150.0
+"""What computing a backbone's features may take; a smaller side is chosen where it would take longer."""
+MANY, SMALL = 10_000, 64
+"""Pictures from which on a network learns enough by a glance; px up to which a backbone of larger ones misses much."""
+DIRECTIONS = 256
 SETTINGS: dict[str, Any] = {"minutes": 3.0, "tensorboard": False}
 """Of the recipe `fast`, for each network that is trained."""
 TIMED = 64
@@ -63,17 +70,26 @@ def learn(
     rows = np.flatnonzero(index.labels != UNLABELLED)
     labelled = index.take(rows)
     labelled.require_classes(2)
+    labels, classes = labelled.labels, len(labelled.classes)
     backbone = guess_architecture(weights) if weights else next((b.name for b in PRETRAINED if on_disk(b.name)), None)
-    folds = grouped_folds(labelled.labels, groups[rows], FOLDS if backbone else NETWORKS)
-    if backbone is None:
-        features, probabilities = _trained(labelled, folds, cache, device, progress)
-        how = "small networks trained on the other half"
-    else:
-        features = _features(labelled, backbone, weights, cache, device, progress)
-        probabilities = out_of_fold(features, labelled.labels, len(labelled.classes), folds, progress)
-        how = f"a probe on {backbone.partition(':')[2].partition('.')[0]}"
-    curve = measure_curve(features, labelled.labels, len(labelled.classes), _predicted)
-    return Learnt(rows, features, probabilities, how, curve)
+    parts, how, curve = [], [], None
+    learner = functools.partial(predicted, classes=classes)
+    if backbone is not None:
+        parts.append(_features(labelled, backbone, weights, cache, device, progress))
+        how.append(backbone.partition(":")[2].partition(".")[0])
+        curve = measure_curve(parts[0], labels, classes, learner)
+    if len(labelled) >= MANY and (backbone is None or usual_side(labelled) <= SMALL):
+        parts.append(glance(labelled, cache=cache, device=device, progress=progress))
+        how.append("a network trained here in a few passes")
+    if parts:
+        features = np.concatenate([directions(part, DIRECTIONS) for part in parts], 1)
+        probabilities = out_of_fold(features, labels, classes, grouped_folds(labels, groups[rows], FOLDS))
+        return Learnt(rows, features, probabilities, f"a probe on {' and '.join(how)}", curve)
+    folds = grouped_folds(labels, groups[rows], NETWORKS)
+    features, probabilities = _trained(labelled, folds, cache, device, progress)
+    held = np.flatnonzero(folds == folds.min())  # what the network whose features these are did not learn from
+    curve = measure_curve(features[held], labels[held], classes, learner)
+    return Learnt(rows, features, probabilities, "networks trained without the pictures they are asked about", curve)
 
 
 def grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
@@ -87,32 +103,6 @@ def grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.int64], count: i
         fold[mine] = (start + np.arange(len(mine))) % count
         start += len(mine)
     return fold[inverse]
-
-
-def out_of_fold(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    classes: int,
-    folds: NDArray[np.int64],
-    progress: Progress = QUIET,
-) -> NDArray[np.float64]:
-    """(N, K) each picture's probabilities from a head that was fitted on the other folds."""
-    found = np.empty((len(labels), classes))
-    every = torch.from_numpy(features)
-    numbers = np.unique(folds).tolist()
-    for number in progress.track(numbers, len(numbers), "probes"):
-        out = folds == number
-        head = fit_head(every[torch.from_numpy(~out)], labels[~out], classes)
-        found[out] = head.logits(every[torch.from_numpy(out)]).double().softmax(1).numpy()
-    return found
-
-
-def _predicted(
-    features: NDArray[np.float32], labels: NDArray[np.int64], asked: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    head = fit_head(torch.from_numpy(features), labels, int(labels.max()) + 1)
-    answers: NDArray[np.int64] = head.logits(torch.from_numpy(asked)).argmax(1).numpy()
-    return answers
 
 
 def _features(
