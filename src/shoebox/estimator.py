@@ -24,7 +24,7 @@ class ShoeboxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A scikit-learn estimator over `shoebox.train`.
 
     Args:
-        recipe: a shipped recipe's name or a YAML file.
+        recipe: a shipped recipe's name or a YAML file; by default as `shoebox.train` chooses.
         run: the run's folder; by default a temporary one that lives as long as the estimator.
         settings: fields of the recipe to replace, e.g. {"epochs": 5}.
         device: "auto", "cpu", "cuda", …
@@ -36,7 +36,7 @@ class ShoeboxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        recipe: str = "fast",
+        recipe: str | None = None,
         run: str | None = None,
         settings: dict[str, Any] | None = None,
         device: str = "auto",

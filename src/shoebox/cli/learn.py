@@ -73,7 +73,10 @@ def models(
 
 def train(
     source: Data,
-    recipe: Annotated[str, typer.Option("--recipe", "-r", help="A shipped recipe or a YAML file.")] = "fast",
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", help="A shipped recipe or a YAML file; by default transfer, else fast."),
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Folder to make; by default runs/<data>.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run.")] = False,
     minutes: Annotated[float | None, typer.Option(help="Time for everything, start to end.")] = None,

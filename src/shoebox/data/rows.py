@@ -97,6 +97,16 @@ def open_rows(key: str, count: int, shape: Sequence[int], *, about: str, cache: 
         return Rows(np.empty(full, np.float16), np.zeros(count, np.uint32), None)
 
 
+def known_rows(key: str, count: int, *, cache: Path | None = None) -> NDArray[np.bool_]:
+    """(N,) which rows of a key's table are said to be known; nothing is made or checked."""
+    sums = cache_folder(cache) / "rows" / key / "checksums.u32"
+    try:
+        checksums = np.fromfile(sums, np.uint32)
+    except OSError:
+        checksums = np.zeros(0, np.uint32)
+    return checksums != 0 if len(checksums) == count else np.zeros(count, bool)
+
+
 @dataclass(frozen=True)
 class KeptRows:
     """A table on disk.

@@ -5,7 +5,7 @@ Importing this package registers every network of its own; timm and torchvision 
 
 from shoebox.models import alexnet, resnet, simple, speednet, vgg
 from shoebox.models.architectures import find_architecture
-from shoebox.models.backbones import PRETRAINED, Backbone
+from shoebox.models.backbones import PRETRAINED, Backbone, fetch_backbone, usual_backbone
 from shoebox.models.hub import on_disk
 from shoebox.models.network import MODELS, Network, freeze, set_training
 from shoebox.models.pretrained import Preferred, Pretrained, build_model, build_pretrained, expected_input
@@ -25,6 +25,7 @@ __all__ = [
     "build_pretrained",
     "describe_models",
     "expected_input",
+    "fetch_backbone",
     "find_architecture",
     "freeze",
     "guess_architecture",
@@ -34,5 +35,6 @@ __all__ = [
     "set_training",
     "simple",
     "speednet",
+    "usual_backbone",
     "vgg",
 ]

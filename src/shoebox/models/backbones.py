@@ -1,9 +1,13 @@
 """A short list of pretrained backbones worth starting from, with what they cost and what they reached.
 
-Any other name of timm, torchvision or Hugging Face works too; these are only the ones that `shoebox models` shows.
+Any other name of timm, torchvision or Hugging Face works too; these are only the ones that `shoebox models` shows, and
+among which a training chooses where nobody named a network.
 """
 
 from dataclasses import dataclass
+
+from shoebox.base.progress import Progress
+from shoebox.models.hub import fetch_listed, listed_on_disk
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,33 @@ PRETRAINED: tuple[Backbone, ...] = (
     Backbone("timm:resnet101.a1h_in1k", 44.55, 7.80, 224, 82.778, 288, "apache-2.0"),
     Backbone("timm:inception_resnet_v2.tf_in1k", 55.84, 13.16, 299, 80.462, 299, "apache-2.0"),
 )
+
+FOR_CPU, FOR_GPU = "timm:mobilenetv2_100.ra_in1k", "timm:convnext_tiny.in12k_ft_in1k"
+"""Fetched where nobody named a network and none of the list is on this disk."""
+
+LIGHT = 0.6
+"""Billions of multiply-adds that a processor without a GPU computes gladly."""
+
+
+def usual_backbone(device: str) -> str:
+    """The network to start from where nobody named one: the most accurate on this disk that suits the device.
+
+    Where there is none on this disk, the one to fetch.
+    """
+    gpu = not device.startswith("cpu")
+    here = [b for b in PRETRAINED if (gpu or b.gmacs <= LIGHT) and listed_on_disk(b.name)]
+    if here:
+        return max(here, key=lambda b: b.top1).name
+    return FOR_GPU if gpu else FOR_CPU
+
+
+def fetch_backbone(name: str, progress: Progress) -> None:
+    """See that the weights of one of the list are on this disk.
+
+    Raises:
+        ShoeboxError: they are not, and cannot be fetched; known within seconds.
+    """
+    if not listed_on_disk(name):
+        listed = next(b for b in PRETRAINED if b.name == name)
+        # Four bytes a number.
+        fetch_listed(name, lambda: progress.say(f"fetching {name}, {4 * listed.parameters:,.0f} MB, this once"))

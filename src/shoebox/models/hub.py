@@ -10,7 +10,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,31 @@ def on_disk(name: str) -> bool:
     """Whether the weights of "timm:NAME", "torchvision:NAME", "hf:OWNER/NAME" or a plain timm name are here already."""
     found = find_architecture(name)
     return found is not None and _local(*found) is not None
+
+
+def listed_on_disk(name: str) -> bool:
+    """The same for "timm:NAME" with a tag, as in `PRETRAINED`; it imports neither timm nor torchvision."""
+    import huggingface_hub
+
+    own = name.removeprefix("timm:")
+    return isinstance(huggingface_hub.try_to_load_from_cache(f"timm/{own}", "model.safetensors"), str)
+
+
+def fetch_listed(name: str, before: Callable[[], None]) -> None:
+    """Fetch the weights of "timm:NAME", as in `PRETRAINED`; `before` is called once a server has answered.
+
+    Raises:
+        ShoeboxError: they cannot be fetched; known within seconds.
+    """
+    import huggingface_hub
+
+    source, _, own = name.partition(":")
+    if _wants_offline():
+        raise _unavailable(source, own, "downloads are off")
+    if not _answers(huggingface_hub.constants.ENDPOINT):
+        raise _unavailable(source, own, f"no connection to {huggingface_hub.constants.ENDPOINT}")
+    before()
+    fetch_weights(source, own)
 
 
 def fetch_weights(source: str, name: str, download: bool = True) -> Path:

@@ -1,7 +1,7 @@
 """Training above a frozen boundary: the activations that cross it in place of the pictures.
 
-In: tables of activations, one a view. Out: what the loop wants of a pack and of a pipeline, so that the loop need not
-know that it is not looking at pictures.
+In: tables of activations, one a view, or the trunk that makes them. Out: what the loop wants of a pack and of a
+pipeline, so that the loop need not know that it is not looking at pictures.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from shoebox.data.preprocess import Preprocess
 from shoebox.data.rows import Rows
 from shoebox.models import Network
 from shoebox.pipeline import Pipeline
+from shoebox.training.boundary import Boundary
+from shoebox.training.features import Trunk
 
 
 class Activations:
@@ -71,3 +73,22 @@ class Above(Pipeline):
         if len(self.shape) == 3:
             return pictures.float().contiguous(memory_format=torch.channels_last)
         return pictures.float().reshape(len(pictures), *self.shape)
+
+
+class Through(Pipeline):
+    """The pipeline above a boundary for pictures: what lies below is computed by the trunk, without gradients.
+
+    Args:
+        trunk: a folded copy of the whole network.
+        network: cut at the boundary.
+    """
+
+    def __init__(self, trunk: Trunk, network: Network, boundary: Boundary, preprocess: Preprocess) -> None:
+        super().__init__(network, preprocess)
+        # Not a submodule: it neither trains nor moves.
+        self._below = (trunk, boundary)
+
+    def inputs(self, pictures: Tensor, size: int | None = None) -> Tensor:
+        """Stored pixels uint8 to the activations that cross the boundary, float32."""
+        trunk, boundary = self._below
+        return trunk.below(super().inputs(pictures, size), boundary).float()

@@ -101,7 +101,7 @@ def find_boundary(network: Pretrained, frozen: int, sample: Tensor) -> Boundary 
     try:
         with torch.no_grad():
             again = upper.features(met[-1][1].float())
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError):
         return None
     fits = again.shape == whole.shape and float((again - whole).abs().max()) <= TOLERANCE * float(whole.abs().max())
     return boundary if fits else None
@@ -116,7 +116,8 @@ def cut(network: Pretrained, boundary: Boundary) -> Cut:
     taken = {crossing.name: network.get_submodule(crossing.name) for crossing in boundary.below}
     for crossing in boundary.below:
         last = crossing.name == boundary.name
-        _put(network, crossing.name, _Splice(held) if last else _Empty(crossing.shape))
+        original = taken[crossing.name]
+        _put(network, crossing.name, _Splice(original, held) if last else _Empty(original, crossing.shape))
 
     def swap(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         del module
@@ -153,22 +154,47 @@ class _Held:
         return self
 
 
-class _Empty(nn.Module):
-    """Stands for a frozen module: an output of the right shape that costs nothing."""
+class _Original:
+    """The module that was taken out, shared by all copies of what stands for it."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __deepcopy__(self, memo: Any) -> _Original:
+        return self
+
+
+class _Standing(nn.Module):
+    """Stands for a frozen module: other modules may read its settings (a grid's size, a flag)."""
+
+    def __init__(self, original: nn.Module) -> None:
         super().__init__()
-        self.shape = shape
+        # Not a submodule: its parameters are no longer of this network.
+        self.original = _Original(original)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattribute__("original").module, name)
+
+
+class _Empty(_Standing):
+    """An output of the right shape that costs nothing."""
+
+    def __init__(self, original: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__(original)
+        self.output_shape = shape
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
-        return x.new_zeros(1).expand(len(x), *self.shape)
+        return x.new_zeros(1).expand(len(x), *self.output_shape)
 
 
-class _Splice(nn.Module):
-    """Stands for the last frozen module: gives the held activations."""
+class _Splice(_Standing):
+    """In place of the last frozen module: gives the held activations."""
 
-    def __init__(self, held: _Held) -> None:
-        super().__init__()
+    def __init__(self, original: nn.Module, held: _Held) -> None:
+        super().__init__(original)
         self.held = held
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:

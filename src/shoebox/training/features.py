@@ -1,7 +1,7 @@
 """What a frozen trunk makes of every picture: computed once, kept on disk, found again.
 
-In: a pretrained network that stays as it is, and a pack. Out: float16 features of every picture (N, D) and, where asked
-for, the activations at a boundary within the trunk, from the same pass. Kept under a key of the pack, the weights, the
+In: a pretrained network that stays as it is, and a pack. Out: float16 features of every picture (N, D), or the
+activations at a boundary within the trunk, where the pass then ends. Kept under a key of the pack, the weights, the
 picture size, the view and the arithmetic, so that a second run computes nothing.
 
 A view is the picture as it is (0) or as the recipe's augmentations make it, drawn from (seed, view, place) alone.
@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from shoebox.data.augment import compose
 from shoebox.data.batches import batches
 from shoebox.data.draw import Draw
 from shoebox.data.pack import Pack, Stream
-from shoebox.data.rows import Rows, open_rows
+from shoebox.data.rows import Rows, known_rows, open_rows
 from shoebox.models import Pretrained
 from shoebox.models.folding import fold
 from shoebox.pipeline import Pipeline
@@ -45,6 +44,9 @@ ROUNDING = 0.06
 
 TIMING = 0.5
 """Seconds that are enough to time one arithmetic."""
+
+KEEP_SECONDS = 20.0
+"""How often what has been computed is made known to later processes."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class View:
         return self.augment if self.number else ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trunk:
     """A frozen network ready to compute features fast: batch norms folded, channels-last, in the arithmetic chosen.
 
@@ -76,31 +78,52 @@ class Trunk:
         runtime: device and arithmetic of the features.
         digest: of weights and architecture, the head left out.
         rate: pictures a second, where it was measured.
-        batch: pictures at a time.
     """
 
     pipeline: Pipeline
     runtime: Runtime
     digest: str
     rate: float = 0.0
-    batch: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.batch = 64 if self.runtime.device == "cpu" else 256
+    @property
+    def batch(self) -> int:
+        """Pictures at a time."""
+        return 64 if self.runtime.device == "cpu" else 256
 
-    def __call__(self, stored: Tensor, boundary: Boundary | None) -> tuple[Tensor, Tensor | None]:
-        """Features (n, D) of stored pixels uint8, and what crosses the boundary."""
-        caught: list[Tensor] = []
+    def at(self, side: int) -> Trunk:
+        """The same for pictures of another side, px."""
+        same = replace(self.pipeline.preprocess, size=side)
+        return replace(self, pipeline=Pipeline(self.pipeline.network, same).place(self.runtime.device).eval())
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Features (n, D) of normalised inputs (n, 3, S, S)."""
+        with torch.no_grad(), self.runtime.autocast():
+            return self.pipeline.network.features(inputs)
+
+    def below(self, inputs: Tensor, boundary: Boundary) -> Tensor:
+        """What crosses the boundary, of normalised inputs (n, 3, S, S); nothing above it is computed."""
+
+        def stop(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            raise _Reached(output)
+
         network = self.pipeline.network
-        at = None if boundary is None else network.get_submodule(boundary.name)
-        handle = at and at.register_forward_hook(lambda module, inputs, output: caught.append(output))
+        handle = network.get_submodule(boundary.name).register_forward_hook(stop)
         try:
-            with torch.inference_mode(), self.runtime.autocast():
-                features = network.features(self.pipeline.inputs(stored))
+            with torch.no_grad(), self.runtime.autocast():
+                features = network.features(inputs)
+        except _Reached as reached:
+            return reached.output
         finally:
-            if handle:
-                handle.remove()
-        return features, caught[0] if caught else None
+            handle.remove()
+        return features
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the module whose output is all that was wanted."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
 
 
 def make_trunk(pipeline: Pipeline, runtime: Runtime, sample: Tensor) -> Trunk:
@@ -115,8 +138,8 @@ def make_trunk(pipeline: Pipeline, runtime: Runtime, sample: Tensor) -> Trunk:
     return Trunk(fast, runtime, weights_digest(network))
 
 
-def open_trunk(pipeline: Pipeline, runtime: Runtime, stored: Tensor) -> Trunk:
-    """A trunk in the faster arithmetic of float32 and the runtime's, measured on some pictures.
+def faster_trunk(trunk: Trunk, runtime: Runtime, stored: Tensor) -> Trunk:
+    """The trunk in the faster arithmetic of its own, float32, and the runtime's; its rate measured on some pictures.
 
     bf16 serves where it is faster and its features are those of float32 within `ROUNDING`; the head fitted on them
     will be used with float32 ones.
@@ -125,12 +148,12 @@ def open_trunk(pipeline: Pipeline, runtime: Runtime, stored: Tensor) -> Trunk:
         stored: pictures (n, 3, S, S) uint8.
     """
     stored = stored.to(runtime.device)
-    trunk = make_trunk(pipeline, replace(runtime, precision="fp32"), pipeline.inputs(stored[:4]))
-    exact, trunk.rate = _timed(trunk, stored)
-    if runtime.precision == "fp32":
+    exact, rate = _timed(trunk, stored)
+    trunk = replace(trunk, rate=rate)
+    if runtime.precision == trunk.runtime.precision:
         return trunk
-    half = replace(trunk, runtime=runtime)
-    rounded, half.rate = _timed(half, stored)
+    rounded, rate = _timed(replace(trunk, runtime=runtime), stored)
+    half = replace(trunk, runtime=runtime, rate=rate)
     difference = float((rounded - exact).abs().mean() / exact.abs().mean().clamp_min(1e-12))
     return half if half.rate > GAIN * trunk.rate and difference <= ROUNDING else trunk
 
@@ -140,7 +163,7 @@ def _timed(trunk: Trunk, stored: Tensor) -> tuple[Tensor, float]:
     seconds: list[float] = []
     while len(seconds) < 2 or (sum(seconds) < TIMING and len(seconds) < 4):
         start = time.perf_counter()
-        features = trunk(stored, None)[0].float().cpu()
+        features = trunk(trunk.pipeline.inputs(stored)).float().cpu()
         seconds.append(time.perf_counter() - start)
     return features, len(stored) / min(seconds)
 
@@ -156,23 +179,21 @@ def weights_digest(network: Pretrained) -> str:
 
 @dataclass(frozen=True)
 class Computed:
-    """Features of some rows of a pack.
+    """Features of some rows of a pack, or what crosses a boundary.
 
     Attributes:
-        features: table of all features (D,).
-        activations: table of what crosses the boundary, or None.
-        numbers: (N,) where in the tables each row of the pack is.
+        table: of all that is known.
+        numbers: (N,) where in the table each row of the pack is.
         rate: pictures a second, 0 where everything was known.
     """
 
-    features: Rows
-    activations: Rows | None
+    table: Rows
     numbers: NDArray[np.int64]
     rate: float
 
     def of(self, rows: NDArray[np.int64]) -> Tensor:
         """(n, D) float32."""
-        return torch.from_numpy(self.features.gather(self.numbers[rows])).float()
+        return torch.from_numpy(self.table.gather(self.numbers[rows])).float()
 
 
 def compute(
@@ -185,34 +206,39 @@ def compute(
     cache: Path | None = None,
     progress: Progress = QUIET,
 ) -> Computed:
-    """Features of `rows`, from the cache as far as they are there.
+    """Features of `rows`, or with a boundary what crosses it, from the cache as far as they are there.
 
     Args:
-        boundary: also keep what crosses it.
+        boundary: where to stop; by default the features themselves are kept.
         cache: the cache folder, if not the usual one.
     """
     view = view or View()
-    count, numbers = (
-        (packed.count, packed.numbers) if isinstance(packed, Pack) else (len(packed), np.arange(len(packed)))
+    count, numbers = _places(packed)
+    place, shape = (
+        ("features", (_width(trunk, packed, rows),)) if boundary is None else (boundary.name, boundary.stored)
     )
-    width = _width(trunk, packed, rows)
-
-    def table(shape: Sequence[int], place: str) -> Rows:
-        about = f"{trunk.pipeline.network.spec}, {trunk.pipeline.size} px, {place}, of {packed.index.root}"
-        return open_rows(_key(trunk, packed, view, place), count, shape, about=about, cache=cache)
-
-    features = table((width,), "features")
-    activations = None if boundary is None else table(boundary.stored, boundary.name)
-    missing = ~features.known[numbers[rows]]
-    if activations is not None:
-        missing |= ~activations.known[numbers[rows]]
+    about = f"{trunk.pipeline.network.spec}, {trunk.pipeline.size} px, {place}, of {packed.index.root}"
+    table = open_rows(_key(trunk, packed, view, place), count, shape, about=about, cache=cache)
+    missing = ~table.known[numbers[rows]]
     # Whole chunks, so that a picture has the same neighbours, and the same draws, however often a run was stopped.
     chunks = [rows[i : i + trunk.batch] for i in range(0, len(rows), trunk.batch)]
     wanted = [i for i in range(len(chunks)) if missing[i * trunk.batch : (i + 1) * trunk.batch].any()]
     start = time.monotonic()
-    _fill(trunk, packed, chunks, wanted, view, boundary, features, activations, numbers, progress)
+    _fill(trunk, packed, chunks, wanted, view, boundary, table, numbers, progress)
     done = sum(len(chunks[i]) for i in wanted)
-    return Computed(features, activations, numbers, done / max(time.monotonic() - start, 1e-9) if done else 0.0)
+    return Computed(table, numbers, done / max(time.monotonic() - start, 1e-9) if done else 0.0)
+
+
+def all_known(trunk: Trunk, packed: Pack | Stream, rows: NDArray[np.int64], cache: Path | None) -> bool:
+    """Whether the cache says that the features of all these rows are there."""
+    count, numbers = _places(packed)
+    known = known_rows(_key(trunk, packed, View(), "features"), count, cache=cache)
+    return bool(known[numbers[rows]].all())
+
+
+def _places(packed: Pack | Stream) -> tuple[int, NDArray[np.int64]]:
+    """(How many rows a table has, where in it each row of the pack is)."""
+    return (packed.count, packed.numbers) if isinstance(packed, Pack) else (len(packed), np.arange(len(packed)))
 
 
 def _fill(
@@ -222,8 +248,7 @@ def _fill(
     wanted: list[int],
     view: View,
     boundary: Boundary | None,
-    features: Rows,
-    activations: Rows | None,
+    table: Rows,
     numbers: NDArray[np.int64],
     progress: Progress,
 ) -> None:
@@ -235,25 +260,20 @@ def _fill(
     kept = time.monotonic()
     # All chunks but the last are full, so batches of that size are the chunks.
     stream = batches(packed, rows, batch_size=trunk.batch, device=device)
-    label = f"features, {trunk.pipeline.size} px" + (f", view {view.number}" if view.number else "")
+    what = "features" if boundary is None else "activations"
+    label = f"{what}, {trunk.pipeline.size} px" + (f", view {view.number}" if view.number else "")
     for place, batch in zip(wanted, progress.track(stream, len(wanted), label), strict=True):
         pictures = batch.pictures
         if view.specs:
             generator = torch.Generator(device).manual_seed(derive_seed(view.seed, "view", view.number, place))
             draw = Draw(generator, view.number, torch.from_numpy(batch.rows).to(device))
             pictures, _ = augment(pictures, torch.zeros(len(pictures), 1, device=device), draw)
-        found, crossing = trunk(pictures, boundary)
-        features.put(numbers[batch.rows], _half(found))
-        if activations is not None and crossing is not None:
-            activations.put(numbers[batch.rows], _half(crossing))
-        if time.monotonic() - kept > 20:
-            features.keep()
-            if activations is not None:
-                activations.keep()
+        inputs = trunk.pipeline.inputs(pictures)
+        table.put(numbers[batch.rows], _half(trunk(inputs) if boundary is None else trunk.below(inputs, boundary)))
+        if time.monotonic() - kept > KEEP_SECONDS:
+            table.keep()
             kept = time.monotonic()
-    features.keep()
-    if activations is not None:
-        activations.keep()
+    table.keep()
 
 
 def _half(values: Tensor) -> NDArray[np.float16]:
@@ -268,7 +288,7 @@ def _width(trunk: Trunk, packed: Pack | Stream, rows: NDArray[np.int64]) -> int:
     if isinstance(head, torch.nn.Linear):
         return head.in_features
     stored = torch.from_numpy(packed.gather(rows[:1])).permute(0, 3, 1, 2).to(trunk.runtime.device)
-    return int(trunk(stored, None)[0].shape[1])
+    return int(trunk(trunk.pipeline.inputs(stored)).shape[1])
 
 
 def _key(trunk: Trunk, packed: Pack | Stream, view: View, place: str) -> str:

@@ -6,7 +6,6 @@ record (`folder.py`) and its `checkpoints/` beside it.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from shoebox.data.pack import Pack, Stream, pack
 from shoebox.data.split import read_split, split
 from shoebox.pipeline import Pipeline
 from shoebox.training.budget import fit_to_time
-from shoebox.training.clock import FirstClock, TimeClock
+from shoebox.training.clock import TimeClock
 from shoebox.training.finish import best_checkpoint, finish
 from shoebox.training.folder import filled_in, hold_equal, make_writable, write_down, write_history
 from shoebox.training.leakproof import divide
@@ -34,8 +33,7 @@ from shoebox.training.loop import Diverged, Stopped, epochs, listening
 from shoebox.training.planner import Plan, plan
 from shoebox.training.session import Session, open_session
 from shoebox.training.state import checkpoints, load_checkpoint, prune, save_checkpoint
-from shoebox.training.transfer import open_transfer
-from shoebox.training.transfer_plan import plan_transfer, with_precision
+from shoebox.training.transfer import open_transfer, outcome
 
 ROLLBACKS = 3
 """How often a loss that is not finite sends a run back to its last checkpoint, at half the rate, before it gives up."""
@@ -97,27 +95,35 @@ def fit(
         packed.index.require_classes(2)
         runtime = choose_runtime(device, made.recipe.precision)
         end = (began if started is None else started) + 60 * recipe.minutes if recipe.minutes else None
-        transfers = made.recipe.engine == "transfer"
         if not previous:
             made = with_measured_normalisation(made, packed)
-            left = None if end is None else end - time.monotonic()
-            if transfers:
-                made = plan_transfer(made, recipe, packed, runtime, left, progress)
-            elif left is not None and made.recipe.model == "speednet":
-                made = fit_to_time(made, packed, runtime, left, progress)
-            write_down(folder, made, index, (*index.skipped, *packed.skipped))
-        if transfers:
-            runtime = with_precision(runtime, made.recipe.precision)
-            session = open_transfer(made, runtime, packed, folder, cache=cache, progress=progress, on_epoch=on_epoch)
+        if made.recipe.engine == "transfer":
+            made, session = open_transfer(
+                made,
+                recipe,
+                index,
+                packed,
+                folder,
+                runtime,
+                end=end,
+                reserve=reserve,
+                cache=cache,
+                progress=progress,
+                on_epoch=on_epoch,
+            )
         else:
+            if not previous:
+                if end is not None and made.recipe.model == "speednet":
+                    made = fit_to_time(made, packed, runtime, end - time.monotonic(), progress)
+                write_down(folder, made, index, (*index.skipped, *packed.skipped))
             session = open_session(made, runtime, packed, folder / "checkpoints", progress)
-        if end is not None:
-            if reserve:
-                whole = Pipeline(session.mend(copy.deepcopy(session.network)), made.preprocess)
-                end -= reserve(whole.place(runtime.device), packed)
-            timed = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
-            session.clock = FirstClock((timed, session.clock)) if transfers else timed
+            if end is not None:
+                if reserve:
+                    end -= reserve(session.pipeline, packed)
+                session.clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
         drain(session, folder, on_epoch)
+        if made.recipe.engine == "transfer":
+            progress.say(outcome(session))
         return finish(session, made, folder, index.fingerprint()), packed
 
 

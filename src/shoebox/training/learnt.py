@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ from shoebox.models import Pretrained, build_pretrained, expected_input, find_ar
 from shoebox.models.backbones import PRETRAINED
 from shoebox.models.hub import on_disk
 from shoebox.pipeline import Pipeline
-from shoebox.training.features import Trunk, compute, open_trunk
+from shoebox.training.features import Trunk, compute, faster_trunk, make_trunk
 from shoebox.training.fit import fit
 from shoebox.training.glance import glance
 from shoebox.training.planner import usual_side
@@ -122,7 +123,9 @@ def _features(
         packed = pack(index, preprocess, cache=cache, progress=progress)
         pipeline = Pipeline(network, preprocess).place(runtime.device).eval()
         stored = torch.from_numpy(packed.gather(np.arange(min(TIMED, len(packed))))).permute(0, 3, 1, 2)
-        trunk: Trunk = open_trunk(pipeline, runtime, stored)
+        sample = pipeline.inputs(stored[:4].to(runtime.device))
+        exact = make_trunk(pipeline, replace(runtime, precision="fp32"), sample)
+        trunk: Trunk = faster_trunk(exact, runtime, stored)
         if len(packed) / trunk.rate <= SECONDS:
             break
     progress.say(f"features of {len(packed):,} pictures by {backbone} at {side} px, {trunk.rate:,.0f} a second")

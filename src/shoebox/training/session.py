@@ -133,10 +133,11 @@ def assemble(
     state = resume(store, parts, progress)
     if state is None:
         state = TrainState()
-        draw = np.random.default_rng(derive_seed(recipe.seed, "prepare")).permutation(rows["train"])[:5000]
-        pictures = torch.from_numpy(packed.gather(np.sort(draw))).permute(0, 3, 1, 2).to(runtime.device)
-        with torch.no_grad():
-            network.prepare(pipeline.inputs(pictures))
+        if type(network).prepare is not Network.prepare:
+            draw = np.random.default_rng(derive_seed(recipe.seed, "prepare")).permutation(rows["train"])[:5000]
+            pictures = torch.from_numpy(packed.gather(np.sort(draw))).permute(0, 3, 1, 2).to(runtime.device)
+            with torch.no_grad():
+                network.prepare(pipeline.inputs(pictures))
     labels = index.labels[rows["train"]]
     even = even_weights(labels, classes)
     session = Session(

@@ -29,6 +29,7 @@ from shoebox.evaluation.figures import write_figures
 from shoebox.evaluation.results import augmentation_grid, evenly, write_results
 from shoebox.models.folding import fold
 from shoebox.pipeline import Pipeline
+from shoebox.training.choose import choose_recipe, recipe_of
 from shoebox.training.fit import fit
 from shoebox.training.leakproof import naive_claim
 from shoebox.training.planner import plan
@@ -60,7 +61,7 @@ class Run:
 
 def train(
     data: str | Path | ImageIndex,
-    recipe: Recipe | str | Path = "fast",
+    recipe: Recipe | str | Path | None = None,
     *,
     run: Path | str | None = None,
     resume: bool = False,
@@ -75,7 +76,8 @@ def train(
 
     Args:
         data: a folder, archive, table, named set, or an index that is already made.
-        recipe: the name of a shipped recipe, a YAML file, or a Recipe.
+        recipe: the name of a shipped recipe, a YAML file, or a Recipe. By default `transfer` where pretrained weights
+            can be had, else `fast`; a resumed run goes on with its own.
         run: the folder to make; by default `runs/<data>-<n>`.
         resume: continue the run in that folder.
         started: when the recipe's minutes began, on `time.monotonic`; by default now.
@@ -85,10 +87,10 @@ def train(
         UsageError, ShoeboxError: as `open_source` and `fit`.
     """
     started = time.monotonic() if started is None else started
-    recipe = (recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)).override(settings)
-    index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
     if resume and run is None:
         raise UsageError("which run is to go on? Name its folder with --run")
+    index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
+    recipe = settled(recipe, settings, Path(run) if resume and run else None, device, progress)
     folder = Path(run) if run is not None else free_folder(Path("runs"), index.root.name or "run")
     for warning in index.warnings:
         progress.say(f"note: {warning}")
@@ -139,7 +141,7 @@ def train(
 
 def show_augment(
     data: str | Path | ImageIndex,
-    recipe: Recipe | str | Path = "fast",
+    recipe: Recipe | str | Path | None = None,
     *,
     run: Path | str | None = None,
     cache: Path | None = None,
@@ -151,8 +153,8 @@ def show_augment(
     Returns:
         the figure's file: `augmentation_grid.png` in `run`, or in the current folder.
     """
-    recipe = (recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)).override(settings)
     index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
+    recipe = settled(recipe, settings, None, "auto", progress)
     index = split(index, validation=recipe.validation, test=recipe.test, seed=recipe.seed)
     made = plan(recipe, index)
     few = index.only("train")
@@ -160,6 +162,19 @@ def show_augment(
     folder = Path(run or ".")
     folder.mkdir(parents=True, exist_ok=True)
     return write_figures(folder, {"augmentation_grid": augmentation_grid(made.recipe, packed)})[0]
+
+
+def settled(
+    recipe: Recipe | str | Path | None, settings: dict[str, Any], resumed: Path | None, device: str, progress: Progress
+) -> Recipe:
+    """The recipe with a person's settings in it; where none is named, the resumed run's own or the one that suits."""
+    if isinstance(recipe, Recipe):
+        return recipe.override(settings)
+    if recipe is not None:
+        return Recipe.load(recipe).override(settings)
+    if resumed is not None and (resumed / "recipe.yaml").is_file():
+        return recipe_of(resumed, settings)
+    return choose_recipe(settings, device, progress)
 
 
 def summary(result: dict[str, Any]) -> str:
