@@ -87,8 +87,10 @@ export function train(box) {
     workshop().then((told) => { if (!gone) telling.replaceChildren(earlier(told, job.number)); }, () => {});
   }
 
+  /** The newest job of every other run: one that went on stands for the one that was stopped. */
   function earlier(told, current) {
-    const others = told.jobs.filter((one) => one.kind === "train" && one.number !== current);
+    const runs = new Set();
+    const others = told.jobs.filter(({ kind, about }) => kind === "train" && !runs.has(about.run) && runs.add(about.run)).filter(({ number }) => number !== current);
     if (!others.length) return "";
     return make("section", {}, make("h2", { textContent: "Trainings since the server began" }), others.map((one) => make("div", { className: "choice" }, make("p", {}, make("b", { textContent: visible(one.title) }), make("span", { className: "muted small", textContent: ` ${STATES[one.state]}, ${count(one.history.length, "epoch")}` })), make("button", { type: "button", textContent: "Show", onclick: () => open(one) }))));
   }
