@@ -291,3 +291,19 @@ def test_nothing_can_be_read(tmp_path):
         (tmp_path / label / "1.jpg").write_bytes(b"no")
     found, _ = check(tmp_path)
     assert found["unreadable"].count == 2
+
+
+def test_a_class_most_of_which_is_framed_is_told(many, tmp_path):
+    import shutil
+
+    root = shutil.copytree(many, tmp_path / "pictures")
+    for path in sorted((root / "b").iterdir())[8:]:
+        framed(Image.open(path).convert("RGB")).save(path, quality=90)
+    assert [row.label for row in check(root, "shortcuts")[0]["shortcuts"].rows] == ["b"]
+
+
+def test_one_picture_is_said_to_be_one():
+    found = Finding("note", 1, "pictures that are there again, of 1 originals", "")
+    assert found.said == "picture that is there again, of 1 original"
+    assert Finding("note", 1, "classes of few", "").said == "class of few"
+    assert Finding("note", 2, "pictures of 1 groups", "").said == "pictures of 1 group"

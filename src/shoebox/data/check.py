@@ -5,6 +5,7 @@ In: an index and its survey (`Evidence`). Out: a `Report` of findings, the worst
 that need a network's features read them from `Evidence.learnt`, which somebody above fills in.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -73,6 +74,19 @@ class Finding:
     rows: tuple[Row, ...] = ()
     chart: tuple[str, tuple[tuple[str, float, float | None, float | None], ...]] | None = None
     name: str = ""
+
+    @property
+    def said(self) -> str:
+        """What it means after the number found: "1 picture of …", "2 pictures of …"."""
+        means = re.sub(r"\b1 (group|original)s\b", r"1 \1", self.means)
+        if self.count == 1:
+            means = re.sub(r"^((?:tiny |blurred )?)(picture|file|label|classe)s", _one, means, count=1)
+            means = re.sub(r"^(\w+) that are\b", r"\1 that is", means)
+        return means
+
+
+def _one(noun: re.Match[str]) -> str:
+    return noun[1] + ("class" if noun[2] == "classe" else noun[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +191,7 @@ class Report:
         """A table for a person; `source` is what the data set was called, `csv` where the table of rows is."""
         lines = [f"{self.pictures:,} pictures of {self.classes:,} classes in {self.root}", ""]
         for f in self.findings:
-            lines.append(f"{f.severity:8} {f.name.replace('_', ' '):20} {f.count:>7,}  {f.means}")
+            lines.append(f"{f.severity:8} {f.name.replace('_', ' '):20} {f.count:>7,}  {f.said}")
             lines.append(f"{'':38}→ {f.do}")
         if not self.findings:
             lines.append(f"nothing found by {len(self.ran)} checks")

@@ -89,7 +89,7 @@ def sequences(evidence: Evidence) -> Finding:
     return Finding(
         "note",
         len(table),
-        f"pictures of {number:,} bursts or videos, told by name or time and likeness",
+        f"pictures that follow each other in {number:,} bursts or videos, by name or time and likeness",
         "training keeps each sequence on one side of the split; count sequences, not pictures, when judging the set",
         tuple(table),
     )

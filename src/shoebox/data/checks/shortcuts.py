@@ -17,6 +17,8 @@ from shoebox.data.check import CHECKS, Evidence, Finding, Row
 SURE = 0.9
 """The area under the ROC curve of one class against the rest from which on it counts as given away. What is natural
 stays below: brightness tells ships from frogs in CIFAR-10 with 0.7, border colours aeroplanes with 0.85."""
+MOSTLY = 0.75
+"""The same for the average precision above chance, up to 1: reached where most of a class is given away for certain."""
 MOST = 20_000  # pictures that are looked at
 FEW = 10  # pictures of a class below which nothing is said of it
 FOLDS = 5
@@ -88,14 +90,14 @@ def shortcuts(evidence: Evidence) -> Finding | None:
     table: list[tuple[float, Row]] = []
     strongest: dict[str, float] = {}
     for cue, measure in CUES.items():
-        areas = giveaways(measure(evidence, rows), labels)
-        strongest[cue] = max(areas.values(), default=0.5)
-        if cue == "file name" and len(areas) == len(judged) and min(areas.values()) > SURE:
+        found = giveaways(measure(evidence, rows), labels)
+        strongest[cue] = max((area for area, _ in found.values()), default=0.5)
+        told = {label: areas for label, areas in found.items() if areas[0] > SURE or areas[1] > MOSTLY}
+        if cue == "file name" and len(told) == len(judged):
             continue  # every class has names of its own: a way of filing, not a flaw
-        for label, area in areas.items():
-            if area > SURE:
-                name = evidence.index.classes[label]
-                table.append((area, Row(label=name, detail=f"{cue} alone tells it (AUC {area:.3f})")))
+        for label, (area, gain) in told.items():
+            detail = f"{cue} alone tells it (AUC {area:.3f}, average precision {gain:.2f} above chance)"
+            table.append((area, Row(label=evidence.index.classes[label], detail=detail)))
     table.sort(key=lambda entry: -entry[0])
     cues = sorted({row.detail.partition(" alone")[0] for _, row in table})
     return Finding(
@@ -108,14 +110,17 @@ def shortcuts(evidence: Evidence) -> Finding | None:
     )
 
 
-def giveaways(values: Numbers, labels: NDArray[np.int64]) -> dict[int, float]:
-    """Class → area under the ROC curve (one against the rest) of a tree's held-out probabilities from `values`.
+def giveaways(values: Numbers, labels: NDArray[np.int64]) -> dict[int, tuple[float, float]]:
+    """How well a tree's held-out probabilities from `values` tell each class from the rest.
 
     Args:
         values: (N, F).
         labels: (N,); each class has at least `FEW` pictures.
+
+    Returns:
+        class → the area under the ROC curve, and the average precision above chance, as a share of what there is above.
     """
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import average_precision_score, roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
@@ -124,7 +129,13 @@ def giveaways(values: Numbers, labels: NDArray[np.int64]) -> dict[int, float]:
     tree = DecisionTreeClassifier(min_samples_leaf=max(3, len(labels) // 1000), max_depth=12, random_state=0)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     found = cross_val_predict(tree, values, labels, cv=folds, method="predict_proba")
-    return {int(c): float(roc_auc_score(labels == c, found[:, i])) for i, c in enumerate(np.unique(labels))}
+    areas = {}
+    for column, label in enumerate(np.unique(labels).tolist()):
+        mine = labels == label
+        precision = float(average_precision_score(mine, found[:, column]))
+        chance = float(mine.mean())
+        areas[label] = float(roc_auc_score(mine, found[:, column])), (precision - chance) / max(1 - chance, 1e-9)
+    return areas
 
 
 def _one_hot(names: list[str], most: int = 32) -> Numbers:
