@@ -105,7 +105,7 @@ def test_corrections_go_into_labels_csv_and_are_taken_back(data):
     before = seen(root)
     first = fix(str(root), table, actions=["relabel"])
     assert first["chosen"] == 1
-    assert "1 corrections in" in summary(first)
+    assert "1 correction in" in summary(first)
     second = fix(str(root), table, actions=["quarantine"])
     assert set(read_patch(root / "labels.csv")) == {
         "train/dog/0.png", "train/cat/0.png", "train/cat/1.png", "train/dog/2.png",

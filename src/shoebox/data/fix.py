@@ -120,7 +120,7 @@ def summary(result: Mapping[str, Any]) -> str:
     done = (
         f"{result['moved']:,} files moved"
         if "moved" in result
-        else f"{result['chosen']:,} corrections in {result['labels']}"
+        else f"{result['chosen']:,} correction{'s' * (result['chosen'] != 1)} in {result['labels']}"
     )
     return "\n".join([done, *left, f"to take it back: shoebox undo {result['journal']}"])
 
