@@ -21,9 +21,12 @@ COMMANDS = [line.partition("  #")[0].strip() for block in blocks("sh") for line 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder with what the README speaks of: pictures/, pile/, photo.jpg."""
+    """A folder with what the README speaks of: pictures/, pile/, photo.jpg, squeezenet1_1.pth."""
     import numpy as np
+    import torch
     from PIL import Image
+
+    from shoebox.models.architectures import plain_model
 
     root = tmp_path_factory.mktemp("desk")
     draw = np.random.default_rng(0)
@@ -35,6 +38,8 @@ def desk(tmp_path_factory):
     Image.fromarray(pixels).save(root / "pictures" / "dog" / "copy.png")
     Image.fromarray(pixels).save(root / "photo.jpg")
     (root / "pile").mkdir()
+    torch.manual_seed(0)
+    torch.save(plain_model("torchvision", "squeezenet1_1", 1000).state_dict(), root / "squeezenet1_1.pth")
     Image.fromarray(pixels).save(root / "pile" / "1.jpg")
     return root
 

@@ -164,11 +164,15 @@ def test_hostile_files_are_refused(kind: str, tmp_path: Path) -> None:
 def test_pickles_are_refused_and_can_be_converted_on_request(tmp_path: Path) -> None:
     network = build_model("simple", classes=3, size=32)
     torch.save({"state_dict": network.state_dict(), "epoch": 3}, tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="convert_pickle"):
+    with pytest.raises(UsageError, match="shoebox import-weights"):
         load_weights(network, tmp_path / "w.pth")
     other = build_model("simple", classes=3, size=32)
     load_weights(other, convert_pickle(tmp_path / "w.pth", tmp_path / "w.safetensors"))
     assert torch.equal(other.head.weight, network.head.weight)
+    with pytest.raises(UsageError, match="there already"):
+        convert_pickle(tmp_path / "w.pth", tmp_path / "w.safetensors")
+    with pytest.raises(UsageError, match="no such weights file"):
+        convert_pickle(tmp_path / "none.pth", tmp_path / "none.safetensors")
 
 
 class Bomb:

@@ -229,3 +229,17 @@ def test_minutes_end_on_time_and_the_plan_says_so(tmp_path, index, recipe_for):
     assert 0.25 * 60 * 0.7 <= done.result["seconds"] <= 0.25 * 60 * 1.15
     assert "the rate falling to 0 on time" in said.text
     assert done.result["epochs"] > 1
+
+
+@pytest.mark.parametrize("name", ["scene-resnet", "finetune-resnet18", "transfer-frozen"])
+def test_the_recipes_of_the_field_run_through_this_engine(tmp_path, index, recipe_for, name):
+    """What they describe stays theirs: what trains, the optimizer, the schedule, the patience."""
+    given = recipe_for(epochs=2).model_dump(include={"model", "weights", "size", "batch_size", "precision", "epochs"})
+    recipe = Recipe.load(name)
+    said = Said()
+    classifier, _ = fit(index, recipe.override({**given, "tensorboard": False}), tmp_path / "run", progress=said)
+    assert "probe | " in said.text and "fine-tuning" in said.text
+    kept = Recipe.load(tmp_path / "run" / "recipe.yaml")
+    for field in ("trainable", "optimizer", "lr", "schedule", "patience", "augment", "label_smoothing"):
+        assert getattr(kept, field) == getattr(recipe, field), field
+    assert kept.engine == "transfer" and classifier.card["epochs"] == 2

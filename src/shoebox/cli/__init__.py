@@ -29,6 +29,7 @@ for verb in (
     check.check,
     check.fix,
     learn.models,
+    learn.import_weights,
     learn.train,
     learn.ladder,
     use.evaluate,

@@ -1,4 +1,4 @@
-"""Verbs that make a classifier, and what they need: demo, data, models, train, cache."""
+"""Verbs that make a classifier, and what they need: demo, data, models, import-weights, train, cache."""
 
 import time
 from dataclasses import asdict
@@ -10,6 +10,9 @@ import typer
 from shoebox.base.progress import progress_for
 from shoebox.cli.options import Cache, Data, Device, Hush, Import, Json, import_own, settings_of
 from shoebox.cli.output import emit, table
+
+ANY_BACKBONE = """parameters in millions, gmacs in billions of multiply-adds a picture, top1 in per cent of ImageNet.
+Any other works too: timm:NAME, torchvision:NAME, hf:OWNER/NAME, hf_hub:OWNER/NAME, or --weights FILE.safetensors"""
 
 
 def demo(
@@ -57,18 +60,41 @@ def data(
 def models(
     size: Annotated[int, typer.Option(help="Side of the pictures the cost is counted for, px.")] = 32,
     classes: Annotated[int, typer.Option(help="How many classes.")] = 10,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="List backbones to start from, and which are on this disk.")
+    ] = False,
     import_: Import = None,
     json_: Json = False,
 ) -> None:
-    """List the networks with their parameters and forward cost.
+    """List the networks from scratch, or pretrained backbones, with their parameters and forward cost.
 
-    Example: shoebox models --size 64
+    Example: shoebox models --pretrained
     """
+    if pretrained:
+        from shoebox.models.backbones import list_backbones
+
+        listed = [asdict(backbone) for backbone in list_backbones()]
+        return emit({"pretrained": listed}, json_, f"{table(listed)}\n{ANY_BACKBONE}")
     from shoebox.models.summary import describe_models
 
     import_own(import_)
     rows = [asdict(row) for row in describe_models(classes=classes, size=size)]
-    emit({"models": rows}, json_, table(rows))
+    return emit({"models": rows}, json_, table(rows))
+
+
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="A .pth, .pt, .bin or .ckpt of weights.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default beside it, .safetensors.")] = None,
+    json_: Json = False,
+) -> None:
+    """Turn somebody's pickled weights into a .safetensors file, once; tensors are read, code never.
+
+    Example: shoebox import-weights resnet18.pth
+    """
+    from shoebox.models.weights import convert_pickle
+
+    written = convert_pickle(file, out or file.with_suffix(".safetensors"))
+    emit({"weights": str(written)}, json_, f"{written}: train with --weights {written}")
 
 
 def train(

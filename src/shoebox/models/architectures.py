@@ -1,8 +1,8 @@
 """The architectures of timm, torchvision and Hugging Face Transformers by name, without weights.
 
-In: a source ("timm", "torchvision" or "hf") and the source's own name for the network. Out: its plain `nn.Module` with
-random weights, and the few facts about it that the rest of this room needs. Nothing here touches the network, except
-`hf_folder`, which is handed in by those who may.
+In: a source ("timm", "torchvision", "hf" or "hf_hub") and the source's own name for the network. Out: its plain
+`nn.Module` with random weights, and the few facts about it that the rest of this room needs. Nothing here fetches
+anything.
 """
 
 import inspect
@@ -17,19 +17,21 @@ from torch import Tensor, nn
 from shoebox.base.errors import MissingExtra, ShoeboxError, UsageError
 from shoebox.base.torchvision import import_torchvision
 
-SOURCES = ("timm", "torchvision", "hf")
+SOURCES = ("timm", "torchvision", "hf", "hf_hub")
 # Networks of torchvision with auxiliary heads, which serve their first training only, and their own normalisation.
 AUXILIARY = ("googlenet", "inception_v3")
 
 
 def find_architecture(name: str) -> tuple[str, str] | None:
-    """Split "timm:NAME", "torchvision:NAME", "hf:OWNER/NAME" or a plain timm name into source and name.
+    """Split "timm:NAME", "torchvision:NAME", "hf:OWNER/NAME", "hf_hub:OWNER/NAME" or a plain timm name.
+
+    "hf" is a classifier of Transformers, "hf_hub" one of timm that lies in somebody's repository or a folder.
 
     Returns:
         (source, name), or None when nothing of that name exists.
 
     Raises:
-        UsageError: the source is none of the three.
+        UsageError: the source is none of these.
     """
     source, colon, rest = name.partition(":")
     if not colon:
@@ -91,6 +93,8 @@ def plain_model(source: str, name: str, classes: int, **options: Any) -> nn.Modu
     """
     if not _is_known(source, name):
         raise UsageError(f"{source} has no network called {name!r}: `shoebox models` lists some that it has")
+    if source == "hf_hub":
+        source, name = "timm", str(timm_configuration(name)["architecture"])
     allowed = {"timm": {"drop_rate", "drop_path_rate"}, "torchvision": set(), "hf": {"config"}}[source]
     if unknown := set(options) - allowed:
         choices = ", ".join(sorted(allowed)) or "none"
@@ -101,6 +105,33 @@ def plain_model(source: str, name: str, classes: int, **options: Any) -> nn.Modu
     if source == "torchvision":
         return _torchvision(name, classes)
     return _transformers(name, classes, **options)
+
+
+def timm_configuration(name: str) -> dict[str, Any]:
+    """The config.json of "hf_hub:NAME": `architecture`, and in `pretrained_cfg` the pictures it expects.
+
+    Args:
+        name: a folder, or a repository of the Hugging Face hub whose files are on this disk.
+
+    Raises:
+        ShoeboxError: it is not on this disk, or describes no network of timm.
+    """
+    import huggingface_hub
+
+    file = Path(name) / "config.json"
+    if not file.is_file():
+        cached = huggingface_hub.try_to_load_from_cache(name, "config.json") if name.count("/") == 1 else None
+        if not isinstance(cached, str):
+            raise ShoeboxError(f"hf_hub:{name}: its config.json is not on this disk")
+        file = Path(cached)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        known = _is_known("timm", str(found["architecture"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ShoeboxError(f"hf_hub:{name}: {file} describes no network of timm")
+    return {**found, "pretrained_cfg": found.get("pretrained_cfg", found)}
 
 
 def _torchvision(name: str, classes: int) -> nn.Module:

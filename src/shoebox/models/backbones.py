@@ -78,3 +78,25 @@ def fetch_backbone(name: str, progress: Progress) -> None:
         listed = next(b for b in PRETRAINED if b.name == name)
         # Four bytes a number.
         fetch_listed(name, lambda: progress.say(f"fetching {name}, {4 * listed.parameters:,.0f} MB, this once"))
+
+
+@dataclass(frozen=True)
+class BackboneRow:
+    """One backbone as `shoebox models --pretrained` lists it."""
+
+    name: str
+    on_disk: bool
+    parameters: float
+    """Millions."""
+    gmacs: float
+    size: int
+    top1: float
+    licence: str
+
+
+def list_backbones() -> list[BackboneRow]:
+    """The list, lightest first, and which of it is on this disk; asks no network."""
+    return [
+        BackboneRow(b.name, listed_on_disk(b.name), b.parameters, b.gmacs, b.size, b.top1, b.licence)
+        for b in sorted(PRETRAINED, key=lambda b: b.gmacs)
+    ]

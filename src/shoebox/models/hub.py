@@ -23,6 +23,7 @@ from shoebox.models.architectures import find_architecture, import_timm
 # How long to wait for a server's first answer, seconds; a silent name look-up counts too.
 PATIENCE = 6.0
 # What a Transformers classifier needs; never its pickled weights, never its code.
+FOLDERS = ("hf", "hf_hub")  # sources whose weights come with files that describe them
 HF_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 
 
@@ -58,11 +59,11 @@ def fetch_listed(name: str, before: Callable[[], None]) -> None:
 
 
 def fetch_weights(source: str, name: str, download: bool = True) -> Path:
-    """The weights of a pretrained network: a file, or for "hf" a folder.
+    """The weights of a pretrained network: a file, or for "hf" and "hf_hub" a folder.
 
     Args:
-        source: "timm", "torchvision" or "hf".
-        name: the source's own name; for "hf" also a folder.
+        source: "timm", "torchvision", "hf" or "hf_hub".
+        name: the source's own name; for the last two also a folder.
         download: if False, only look on this disk.
 
     Raises:
@@ -82,7 +83,7 @@ def fetch_weights(source: str, name: str, download: bool = True) -> Path:
     if not _answers(huggingface_hub.constants.ENDPOINT):
         raise _unavailable(source, name, f"no connection to {huggingface_hub.constants.ENDPOINT}")
     try:
-        if source == "hf":
+        if source in FOLDERS:
             patterns = list(HF_FILES)
             return Path(huggingface_hub.snapshot_download(repository, allow_patterns=patterns, etag_timeout=PATIENCE))
         return Path(huggingface_hub.hf_hub_download(repository, file, etag_timeout=PATIENCE))
@@ -94,7 +95,7 @@ def _local(source: str, name: str) -> Path | None:
     if source == "torchvision":
         path = _torch_cache() / _torchvision_url(name).rpartition("/")[2]
         return path if path.is_file() else None
-    if source == "hf" and (Path(name) / "config.json").is_file():
+    if source in FOLDERS and (Path(name) / "config.json").is_file():
         return Path(name)
     import huggingface_hub
 
@@ -102,12 +103,12 @@ def _local(source: str, name: str) -> Path | None:
     found = huggingface_hub.try_to_load_from_cache(repository, file)
     if not isinstance(found, str):
         return None
-    return Path(found).parent if source == "hf" else Path(found)
+    return Path(found).parent if source in FOLDERS else Path(found)
 
 
 def _repository(source: str, name: str) -> tuple[str, str]:
     """(repository of the Hugging Face hub, its weights file)."""
-    if source == "hf":
+    if source in FOLDERS:
         return name, "model.safetensors"
     configuration = import_timm().models.get_pretrained_cfg(name)
     if configuration is None or not configuration.hf_hub_id:

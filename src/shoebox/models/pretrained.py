@@ -22,6 +22,7 @@ from shoebox.models.architectures import (
     import_timm,
     import_transformers,
     plain_model,
+    timm_configuration,
 )
 from shoebox.models.hub import fetch_weights, torchvision_weights
 from shoebox.models.network import MODELS, Network, small_normal_
@@ -75,7 +76,8 @@ def build_model(spec: str, *, classes: int, size: int) -> Network:
     """Build any network with random weights; nothing is downloaded.
 
     Args:
-        spec: "vgg(blocks=3)" from `MODELS`, "timm:NAME", "torchvision:NAME", "hf:FOLDER", or a plain timm name.
+        spec: "vgg(blocks=3)" from `MODELS`, "timm:NAME", "torchvision:NAME", "hf:FOLDER", "hf_hub:FOLDER", or a plain
+            timm name.
         classes: how many logits.
         size: side of the pictures, px.
 
@@ -90,6 +92,8 @@ def build_model(spec: str, *, classes: int, size: int) -> Network:
         network: Network = MODELS.build(spec, classes, size)
         return network
     model = plain_model(*found, classes, **options)
+    if found[0] == "hf_hub":
+        found = ("timm", str(timm_configuration(found[1])["architecture"]))
     return _wrap(model, *found, classes, size, "random weights", keep_head=False, options=options)
 
 
@@ -99,7 +103,7 @@ def build_pretrained(
     """Build a network with trained weights and a head for `classes`.
 
     Args:
-        source: "timm", "torchvision" or "hf", as `find_architecture` splits a specification.
+        source: "timm", "torchvision", "hf" or "hf_hub", as `find_architecture` splits a specification.
         name: the source's own name.
         classes: how many logits.
         weights: a .safetensors file to use in place of the published weights. If its head has as many classes, the
@@ -112,6 +116,8 @@ def build_pretrained(
         ShoeboxError: the weights are not here and cannot be fetched.
         MissingExtra: "hf" without transformers.
     """
+    # Fetched first, since what pictures they expect may be said by a file beside them.
+    path = None if weights is not None else fetch_weights(source, name, download)
     side = size or expected_input(source, name).size
     if weights is not None and source == "hf":
         if not (weights.parent / "config.json").is_file():
@@ -119,10 +125,18 @@ def build_pretrained(
         saved, whole = _from_transformers(weights.parent, classes)
         return _wrap(saved, source, name, classes, side, f"{weights}, matched by name", keep_head=whole)
     if weights is not None:
+        if source == "hf_hub":
+            source, name = "timm", str(timm_configuration(name)["architecture"])
         model = plain_model(source, name, classes)
         loaded = load_weights(model, weights)
         return _wrap(model, source, name, classes, side, f"{weights}: {loaded}", keep_head=loaded.head)
-    path = fetch_weights(source, name, download)
+    assert path is not None
+    if source == "hf_hub":
+        architecture = str(timm_configuration(name)["architecture"])
+        model = plain_model("timm", architecture, classes)
+        loaded = load_weights(model, path / "model.safetensors")
+        origin = f"{source}:{name}, {path}: {loaded}"
+        return _wrap(model, "timm", architecture, classes, side, origin, keep_head=loaded.head)
     model = _published(source, name, classes, path)
     return _wrap(model, source, name, classes, side, f"{source}:{name}, {path}", keep_head=False)
 
@@ -223,6 +237,11 @@ def expected_input(source: str, name: str) -> Preferred:
     if source == "torchvision":
         used = torchvision_weights(name).transforms()
         return _preferred(used.crop_size[0], used.mean, used.std, used.interpolation.value)
+    if source == "hf_hub":
+        own = timm_configuration(name)["pretrained_cfg"]
+        side = own.get("input_size", (3, 224, 224))[-1]
+        mean, std = own.get("mean", IMAGENET_MEAN), own.get("std", IMAGENET_STD)
+        return _preferred(side, mean, std, own.get("interpolation", "bicubic"))
     return _expected_by_transformers(name)
 
 

@@ -77,8 +77,8 @@ def _refuse_pickles(path: Path) -> None:
         raise UsageError(f"{path}: no such weights file")
     if path.suffix.lower() in PICKLED:
         raise UsageError(
-            f"{path} is a pickle, which can run code when it is read: convert it once with "
-            f"`shoebox.models.weights.convert_pickle({str(path)!r}, {str(path.with_suffix('.safetensors'))!r})`"
+            f"{path} is a pickle, which can run code when it is read: turn it into a .safetensors file once, with "
+            f"`shoebox import-weights {path}`"
         )
     if path.suffix.lower() != ".safetensors":
         raise UsageError(f"{path}: weights are read from .safetensors files only")
@@ -92,10 +92,15 @@ def convert_pickle(path: Path | str, out: Path | str) -> Path:
         out: the .safetensors file to write.
 
     Raises:
+        UsageError: there is no such file, or `out` is there already.
         ShoeboxError: the file holds anything but tensors and plain containers.
     """
     from safetensors.torch import save
 
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such weights file")
+    if Path(out).exists():
+        raise UsageError(f"{out} is there already: name another file with --out")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # noqa: BLE001 (torch raises its unpickler's, zipfile's and its own errors alike)

@@ -21,6 +21,7 @@ from shoebox.data.index import ImageIndex
 from shoebox.data.picture import Unreadable, decode
 from shoebox.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
 from shoebox.models import MODELS, expected_input, find_architecture, guess_architecture
+from shoebox.models.hub import FOLDERS, fetch_weights
 from shoebox.models.pretrained import Preferred
 from shoebox.training.optimizer import DEFAULT_LR
 
@@ -50,6 +51,8 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
     model = recipe.model or (guess_architecture(Path(recipe.weights)) if recipe.weights else "speednet")
     found = None if parse_spec(model)[0] in MODELS else find_architecture(parse_spec(model)[0])
     pretrained = found is not None and (recipe.pretrained or recipe.weights is not None)
+    if found and pretrained and recipe.weights is None and found[0] in FOLDERS:
+        fetch_weights(*found)  # what pictures they expect is said by a file beside them
     expected = expected_input(*found) if found else Preferred(usual_side(train), IMAGENET_MEAN, IMAGENET_STD, "bicubic")
     size = recipe.size or expected.size
     engine = ("transfer" if pretrained else "loop") if recipe.engine == "auto" else recipe.engine
