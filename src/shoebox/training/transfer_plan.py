@@ -137,7 +137,7 @@ def plan_tuning(
         late = time.monotonic() - started > MEASURING
         place = len(frozen) - 1 if late else min(place + (2 if 3 * best.passes < wanted else 1), len(frozen) - 1)
     if best is None or (best.passes < 1 and limit is None) or limit == 0:
-        progress.say("plan: no time for fine-tuning: the probe is the classifier")
+        progress.say(f"plan: no fine-tuning, {'as asked' if limit == 0 else 'for which there is no time'}")
         return dataclasses.replace(plan, recipe=recipe.override({"trainable": "head", "views": 0, "epochs": 1}))
     epochs = 1 + (limit or (MOST_PASSES if seconds is None else max(2 * round(best.passes), 40)))
     chosen: dict[str, object] = {"views": best.views, "precision": best.depth.precision, "epochs": epochs}
