@@ -25,7 +25,13 @@ def test_a_training_is_the_command_lines_own(client_of, work, asked, tmp_path):
     answer = client.post("/v1/jobs", json={"kind": "train", "folder": 0, "minutes": 0.5})
     assert answer.status_code == 201 and answer.json()["about"]["run"] == str(tmp_path / "runs" / "work")
     run = f"--run={tmp_path / 'runs' / 'work'}"
-    assert asked == [["train", run, "--recipe=fast", "--minutes=0.5", "--", str(work)]]
+    assert asked == [["train", run, "--minutes=0.5", "--", str(work)]]
+
+
+def test_a_training_by_a_recipe(client_of, work, asked, tmp_path):
+    wanted = {"kind": "train", "recipe": "fast", "epochs": 3, "name": "three"}
+    assert client_of(work).post("/v1/jobs", json=wanted).status_code == 201
+    assert asked == [["train", f"--run={tmp_path / 'runs' / 'three'}", "--recipe=fast", "--epochs=3", "--", str(work)]]
 
 
 def test_a_check_leaves_its_table_beside_the_pictures(client_of, work, asked):
@@ -91,9 +97,11 @@ def test_one_job_at_a_time(client_of, work, asked):
     assert client.post("/v1/jobs/1/resume").status_code == 409
 
 
-def test_the_default_recipe_comes_first():
+def test_recipes_are_those_that_train_one_classifier():
     found = recipes()
-    assert found[0]["name"] == "fast" and "cifar-ladder" not in {one["name"] for one in found}
+    assert {"fast", "transfer"} <= {one["name"] for one in found} and "cifar-ladder" not in {
+        one["name"] for one in found
+    }
     assert not any("shoebox" in one["about"] for one in found)
 
 

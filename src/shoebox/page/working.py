@@ -27,7 +27,6 @@ NAME = re.compile(r"\w[\w .()+-]{0,79}")
 """What a run may be called: a plain folder name."""
 COMMAND = re.compile(r"\s*shoebox (train|ladder|demo)\b.*$", re.DOTALL)
 """With which what a recipe is about ends."""
-DEFAULT = "fast"
 WEEK = 7 * 24 * 60
 
 Number = Annotated[int, Part(ge=0)]
@@ -39,7 +38,7 @@ class Wanted(BaseModel):
     Attributes:
         kind: "train" or "check" a folder; "report" on the run that is served.
         folder: the folder's number.
-        recipe: of a training, one of the shipped.
+        recipe: of a training, one of the shipped; None for what suits the pictures and this machine.
         minutes, epochs: how long it trains; one of them, or neither for what the recipe says.
         name: of the run's folder; one that is free if None.
     """
@@ -48,7 +47,7 @@ class Wanted(BaseModel):
 
     kind: Literal["train", "check", "report"]
     folder: int = Field(0, ge=0)
-    recipe: str = DEFAULT
+    recipe: str | None = None
     minutes: float | None = Field(None, gt=0, le=WEEK)
     epochs: int | None = Field(None, ge=1, le=100_000)
     name: str | None = Field(None, max_length=80)
@@ -115,9 +114,9 @@ def folder_of(owned: tuple[Folder, ...], number: int) -> Folder:
 
 
 def recipes() -> list[dict[str, str]]:
-    """name and about of the shipped recipes that train one classifier, the default one first."""
+    """name and about of the shipped recipes that train one classifier."""
     found = []
-    for path in sorted(SHIPPED.glob("*.yaml"), key=lambda path: (path.stem != DEFAULT, path.stem)):
+    for path in sorted(SHIPPED.glob("*.yaml")):
         try:
             found.append({"name": path.stem, "about": COMMAND.sub("", Recipe.load(path.stem).about.strip())})
         except UsageError:  # a ladder of several
@@ -131,12 +130,12 @@ def train_arguments(wanted: Wanted, folder: Folder, run: Path) -> list[str]:
     Raises:
         Problem: there is no such recipe, or both minutes and epochs are given.
     """
-    if wanted.recipe not in {recipe["name"] for recipe in recipes()}:
+    if wanted.recipe not in {None, *(recipe["name"] for recipe in recipes())}:
         raise Problem(422, "there is no recipe of this name")
     if wanted.minutes is not None and wanted.epochs is not None:
         raise Problem(422, "a training takes minutes or epochs, not both")
-    long = [f"--{name}={value}" for name in ("minutes", "epochs") if (value := getattr(wanted, name)) is not None]
-    return [f"--run={run}", f"--recipe={wanted.recipe}", *long, "--", str(folder.root)]
+    given = wanted.model_dump(include={"recipe", "minutes", "epochs"}, exclude_none=True)
+    return [f"--run={run}", *(f"--{name}={value}" for name, value in given.items()), "--", str(folder.root)]
 
 
 def check_arguments(folder: Folder) -> list[str]:

@@ -4,6 +4,8 @@ import { chart } from "./curves.js";
 import { $, count, duration, make, percent, visible } from "./dom.js";
 import { STATES, follow, isOver } from "./poll.js";
 
+const SUITS = "A pretrained network where its weights are on this disk or can be fetched, else a new one, as fast as this machine allows.";
+
 /** Fill the view. Returns what ends it. */
 export function train(box) {
   let unfollow = () => {}, gone = false;
@@ -15,12 +17,12 @@ export function train(box) {
 
   function form(told) {
     const folder = make("select", {}, told.folders.map(({ number, name }) => make("option", { value: number, textContent: visible(name) })));
-    const recipe = make("select", {}, told.recipes.map(({ name }) => make("option", { value: name, textContent: name })));
+    const recipe = make("select", {}, make("option", { value: "", textContent: "what suits" }), told.recipes.map(({ name }) => make("option", { value: name, textContent: name })));
     const unit = make("select", { "aria-label": "Minutes or epochs" }, make("option", { value: "minutes", textContent: "minutes, all in all" }), make("option", { value: "epochs", textContent: "epochs" }));
     const amount = make("input", { type: "number", min: "0.1", step: "any", value: "10", required: true, inputMode: "decimal" });
     const name = make("input", { type: "text", maxLength: 80, placeholder: "chosen for you", autocomplete: "off", spellcheck: false });
     const about = make("p", { className: "small muted" });
-    const tell = () => { about.textContent = told.recipes.find((one) => one.name === recipe.value)?.about ?? ""; };
+    const tell = () => { about.textContent = told.recipes.find((one) => one.name === recipe.value)?.about ?? SUITS; };
     recipe.addEventListener("change", tell);
     tell();
     const say = make("p", { role: "alert", className: "wrong" });
@@ -31,7 +33,7 @@ export function train(box) {
       event.preventDefault();
       say.textContent = "";
       try {
-        open(await startJob({ kind: "train", folder: Number(folder.value), recipe: recipe.value, [unit.value]: Number(amount.value), name: name.value.trim() || null }));
+        open(await startJob({ kind: "train", folder: Number(folder.value), recipe: recipe.value || null, [unit.value]: Number(amount.value), name: name.value.trim() || null }));
       } catch (error) {
         say.textContent = error.message;
       }
