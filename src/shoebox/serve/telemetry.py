@@ -44,8 +44,15 @@ def log_to_stderr(*, quiet: bool) -> None:
     """Write the log to stderr; only warnings and errors if `quiet`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    for logger, level in ((LOG, logging.WARNING if quiet else logging.INFO), ("uvicorn.error", logging.ERROR)):
-        log = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger)
+    levels = {
+        LOG.name: logging.WARNING if quiet else logging.INFO,
+        "uvicorn.error": logging.ERROR,
+        "asyncio": logging.ERROR,
+        # What it says of a malformed body is the client's mistake, and told to the client.
+        "python_multipart": logging.CRITICAL,
+    }
+    for name, level in levels.items():
+        log = logging.getLogger(name)
         log.handlers, log.propagate = [handler], False
         log.setLevel(level)
 
