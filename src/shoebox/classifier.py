@@ -19,7 +19,7 @@ from torch import Tensor
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.files import atomic_write
 from shoebox.base.progress import QUIET, Progress
-from shoebox.base.runtime import choose_device
+from shoebox.base.runtime import at_once, choose_device
 from shoebox.card import card_text
 from shoebox.data.batches import batches
 from shoebox.data.index import ImageIndex
@@ -203,16 +203,14 @@ class Classifier:
         rows: NDArray[np.int64],
         part: str = "",
         *,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         progress: Progress = QUIET,
     ) -> Evaluation:
-        """Score some rows of a pack whose classes are this classifier's, and keep what all figures derive from.
-
-        Batch norms are folded for it, which is faster and the same but for the last bits.
-        """
+        """Score rows of a pack whose classes are this classifier's, batch norms folded; what all figures derive from."""
         with torch.inference_mode():
             few = torch.from_numpy(packed.gather(rows[:4])).permute(0, 3, 1, 2).to(self.device)
             folded = fold(self.pipeline.network, self.pipeline.inputs(few))
+        batch_size = batch_size or at_once(self.device, self.preprocess.size)
         stream = batches(packed, rows, batch_size=batch_size, device=self.device)
         scores = [
             self.scores(batch.pictures, folded)

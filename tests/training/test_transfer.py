@@ -146,6 +146,29 @@ def test_a_run_killed_after_its_probe_and_after_an_epoch_ends_as_one_never_kille
     assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
 
 
+def test_what_the_plan_decided_holds_for_a_resumed_run(tmp_path, index, recipe_for, monkeypatch):
+    """Everything left open: depth, looks, passes, augmentation and arithmetic are measured once and written down."""
+    recipe = recipe_for(size=None, epochs=None, precision="auto", batch_size=None)
+    update = loop.update
+
+    def stopping(session, batch):
+        update(session, batch)
+        session.stop.append(signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "update", stopping)
+    with pytest.raises(Stopped):
+        fit(index, recipe, tmp_path / "run")
+    planned = Recipe.load(tmp_path / "run" / "recipe.yaml")
+    monkeypatch.setattr(loop, "update", update)
+    said = Said()
+    fit(index, recipe, tmp_path / "run", resume=True, progress=said)
+    assert Recipe.load(tmp_path / "run" / "recipe.yaml") == planned
+    assert "plan: " not in said.text
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert 2 <= len(history) <= planned.epochs <= 13
+    assert history["lr"].iloc[-1] < history["lr"].max()
+
+
 @pytest.mark.parametrize(("spec", "size"), FAMILIES)
 @pytest.mark.parametrize("trainable", ["head", 2])
 def test_what_training_saw_is_what_is_used(tmp_path, make_folder, recipe_for, spec, size, trainable):

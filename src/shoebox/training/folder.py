@@ -51,10 +51,15 @@ def write_down(folder: Path, plan: Plan, index: ImageIndex, skipped: Sequence[Sk
 
 
 def filled_in(folder: Path, recipe: Recipe) -> Recipe:
-    """A resumed run's recipe: what it leaves open is as the stopped run decided it."""
+    """A resumed run's recipe: what it leaves open is as the stopped run decided it.
+
+    How long to go on is open where it names neither epochs nor minutes.
+    """
     before = Recipe.load(folder / "recipe.yaml").model_dump()
     settings = recipe.model_dump()
-    open_fields = [k for k, value in settings.items() if value in (None, "auto") and k not in FREE_TO_CHANGE]
+    lasting = {"epochs", "patience"} if recipe.epochs is None and recipe.minutes is None else set()
+    may = (settings.keys() - FREE_TO_CHANGE) | lasting
+    open_fields = [k for k, value in settings.items() if value in (None, "auto") and k in may]
     return recipe.override({name: before[name] for name in open_fields})
 
 

@@ -19,12 +19,12 @@ from shoebox.data.pack import Pack, Stream
 from shoebox.models import Pretrained
 from shoebox.pipeline import Pipeline
 from shoebox.training.features import Trunk, all_known, faster_trunk, make_trunk
-from shoebox.training.planner import Plan
+from shoebox.training.planner import Plan, batch_size
 
 PROBE_SECONDS = 45.0
 """Where no time is given, the features of all pictures should not take longer; else smaller pictures are looked at."""
 
-PROBE_SHARE = 0.2
+PROBE_SHARE = 0.075
 """Of a given time, for the features of the probe."""
 
 SIDES = (64, 96, 128, 160, 192, 224, 256, 288, 320, 384)
@@ -48,6 +48,7 @@ def plan_probe(
         seconds: there are for everything; None: no limit.
     """
     rows = np.flatnonzero(np.isin(packed.index.part, ("train", "val")))
+    train = int((packed.index.part == "train").sum())
     expected, store = plan.preprocess.size, plan.preprocess.store
     wanted = with_precision(runtime, plan.recipe.feature_precision)
     pipeline = Pipeline(network.eval(), plan.preprocess).place(runtime.device)
@@ -62,7 +63,7 @@ def plan_probe(
                     f"plan: {side} px, at which the features of all {len(rows):,} pictures are in the cache already: "
                     "the probe starts from them"
                 )
-                return _with(plan, found), found
+                return _with(plan, found, open_recipe, train), found
     trunk = faster_trunk(trunk, wanted, stored)
     budget = PROBE_SECONDS if seconds is None else PROBE_SHARE * seconds
     side = affordable_size(sides, trunk.rate * expected**2, len(rows), budget)
@@ -72,13 +73,15 @@ def plan_probe(
         f"probe looks at {len(rows):,} pictures in about {duration(len(rows) / rate)}"
     )
     trunk = trunk.at(side)
-    return _with(plan, trunk), trunk
+    return _with(plan, trunk, open_recipe, train), trunk
 
 
-def _with(plan: Plan, trunk: Trunk) -> Plan:
-    """The plan, its size and the arithmetic of its features being the trunk's."""
+def _with(plan: Plan, trunk: Trunk, open_recipe: Recipe, train: int) -> Plan:
+    """The plan, its size and the arithmetic of its features being the trunk's, its batches those that suit the size."""
     size = trunk.pipeline.size
-    chosen = {"size": size, "feature_precision": trunk.runtime.precision}
+    chosen: dict[str, object] = {"size": size, "feature_precision": trunk.runtime.precision}
+    if open_recipe.batch_size is None:
+        chosen["batch_size"] = batch_size(train, size, pretrained=True)
     return Plan(plan.recipe.override(chosen), dataclasses.replace(plan.preprocess, size=size))
 
 

@@ -19,6 +19,7 @@ from shoebox.base.errors import UsageError
 from shoebox.base.files import atomic_write
 from shoebox.base.progress import QUIET, Progress, duration
 from shoebox.base.recipe import Recipe
+from shoebox.base.runtime import at_once
 from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
@@ -195,7 +196,7 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
     """Measure how long the scores and figures after training will take, in seconds."""
     parts = packed.index.part
     pictures, validation_pictures = int(np.isin(parts, ("val", "test")).sum()), int((parts == "val").sum())
-    size = min(64, len(packed))
+    size = min(at_once(pipeline.scale.device.type, pipeline.size), len(packed))
     batch = torch.from_numpy(packed.gather(np.arange(size))).permute(0, 3, 1, 2).to(pipeline.scale.device)
     seconds = []
     with torch.inference_mode():
