@@ -206,7 +206,7 @@ class Classifier:
         batch_size: int | None = None,
         progress: Progress = QUIET,
     ) -> Evaluation:
-        """Score rows of a pack whose classes are this classifier's, batch norms folded; what all figures derive from."""
+        """Score rows of a pack whose classes are these, batch norms folded, and keep what all figures derive from."""
         with torch.inference_mode():
             few = torch.from_numpy(packed.gather(rows[:4])).permute(0, 3, 1, 2).to(self.device)
             folded = fold(self.pipeline.network, self.pipeline.inputs(few))
