@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shoebox.base.errors import UsageError
+from shoebox.base.errors import MissingExtra, UsageError
 from shoebox.data.check import read_report
 from shoebox.data.sources import open_source
 from shoebox.training import learnt
@@ -48,6 +48,12 @@ def test_another_programs_table_is_not_written_over(coloured, tmp_path):
     with pytest.raises(UsageError, match="choose another name"):
         diagnose(coloured, csv=tmp_path / "check.csv")
     assert (tmp_path / "check.csv").read_text() == "mine\n"
+
+
+def test_a_missing_library_is_told_before_any_work(coloured, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="cleanlab"):
+        diagnose(coloured / "gone", labels=True)
 
 
 def test_with_labels_the_wrong_ones_come_first(coloured, tmp_path, monkeypatch):

@@ -6,6 +6,8 @@ Learning", jair.org/index.php/jair/article/view/12125); the order, worst first, 
 The probabilities are the probe's joined with a vote of the nearest neighbours: they err on different pictures.
 """
 
+import importlib.util
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,13 +80,22 @@ def called_wrong(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) 
     Raises:
         MissingExtra: cleanlab is not installed.
     """
-    try:
-        from cleanlab.filter import find_label_issues
-    except ImportError:
-        raise MissingExtra("cleanlab", "check") from None
+    require_cleanlab()
+    from cleanlab.filter import find_label_issues
+
     present, numbers = np.unique(labels, return_inverse=True)
     if len(present) < 2:
         return np.zeros(len(labels), bool)
     kept = np.maximum(probabilities[:, present], 1e-12)
     found: NDArray[np.bool_] = find_label_issues(numbers, kept / kept.sum(1, keepdims=True), n_jobs=1)
     return found
+
+
+def require_cleanlab() -> None:
+    """See that it is installed, before minutes are spent on what it is to judge.
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    if importlib.util.find_spec("cleanlab") is None:
+        raise MissingExtra("cleanlab", "check")

@@ -53,6 +53,8 @@ def diagnose(
     """
     if csv is not None and csv.exists() and not is_report(csv):
         raise UsageError(f"{csv} is there already and is no table of shoebox check: choose another name with --csv")
+    if labels or weights is not None:
+        label_issues.require_cleanlab()
     index = data if isinstance(data, ImageIndex) else open_source(data, cache=cache, progress=progress)
     evidence = gather(index, survey(index, cache=cache, progress=progress))
     if labels or weights is not None:

@@ -76,14 +76,15 @@ def learn(
     parts, how, curve = [], [], None
     learner = functools.partial(predicted, classes=classes)
     if backbone is not None:
-        parts.append(_features(labelled, backbone, weights, cache, device, progress))
+        # At once, since the features themselves take five times the memory.
+        parts.append(directions(_features(labelled, backbone, weights, cache, device, progress), DIRECTIONS))
         how.append(backbone.partition(":")[2].partition(".")[0])
         curve = measure_curve(parts[0], labels, classes, learner)
     if len(labelled) >= MANY and (backbone is None or usual_side(labelled) <= SMALL):
-        parts.append(glance(labelled, cache=cache, device=device, progress=progress))
+        parts.append(directions(glance(labelled, cache=cache, device=device, progress=progress), DIRECTIONS))
         how.append("a network trained here in a few passes")
     if parts:
-        features = np.concatenate([directions(part, DIRECTIONS) for part in parts], 1)
+        features = np.concatenate(parts, 1)
         probabilities = out_of_fold(features, labels, classes, grouped_folds(labels, groups[rows], FOLDS))
         return Learnt(rows, features, probabilities, f"a probe on {' and '.join(how)}", curve)
     folds = grouped_folds(labels, groups[rows], NETWORKS)
