@@ -14,10 +14,11 @@ from PIL import Image
 from shoebox.base.errors import UsageError
 from shoebox.classifier import Classifier
 from shoebox.data.preprocess import Preprocess
-from shoebox.deploy import printing
+from shoebox.deploy import gathering, picturing, printing
 from shoebox.deploy import report as module
 from shoebox.deploy.report import report
 from shoebox.models import build_model
+from shoebox.models.summary import summary
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -64,6 +65,31 @@ def test_other_pictures_and_a_class_that_looks_like_html(tmp_path):
     assert data_of(page)["classes"] == [HOSTILE, "dog"]
     assert page.read_text().count("<script") == 2
     assert not data_of(page)["training"]  # nothing is known of what it learnt from
+
+
+def test_foreign_and_spoilt_pictures(trained, make_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "LEAST", 5)
+    make_folder(tmp_path / "foreign", {"plane": 6})
+    report(trained[0], part="val", foreign=tmp_path / "foreign", out=tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Shown 6 pictures of none of its classes" in text and "of 18 validation pictures" in text
+    assert "When pictures are worse" in text
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    (run / "val.npz").unlink()
+    with pytest.raises(UsageError, match=r"val\.npz"):
+        report(run, foreign=tmp_path / "foreign", out=tmp_path / "r.html")
+
+
+def test_heat_maps_are_for_the_surest_mistakes_where_there_is_little_time(trained, tmp_path, monkeypatch):
+    work = summary(Classifier.load(trained[0]).pipeline.network, 16).multiply_adds
+    monkeypatch.setattr(picturing, "HEAT_WORK", picturing.BACK * work * 5.5)
+    report(trained[0], part="val", out=tmp_path / "r.html")
+    pictures = data_of(tmp_path / "r.html")["pictures"]
+    wrong = sorted((one for one in pictures if one["label"] != one["predicted"]), key=lambda one: -one["confidence"])
+    assert len(wrong) > 2
+    assert [len(one["heat"]) for one in wrong[:3]] == [2, 2, 0]
+    assert sum(len(one["heat"]) for one in pictures) <= 5
 
 
 def test_markdown_and_a_pdf_without_a_browser(trained, tmp_path, monkeypatch):
@@ -114,5 +140,5 @@ def test_the_verb(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result.keys() == {"report", "markdown", "pdf", "pictures", "shown", "accuracy", "headline", "seconds"}
-    assert "95 % interval" in result["headline"]
+    assert "95\N{NO-BREAK SPACE}% interval" in result["headline"]
     assert (tmp_path / "r.html").is_file()

@@ -7,9 +7,11 @@ from shoebox.evaluation.embedding import make_map
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.gallery import Gallery, Neighbour
 from shoebox.evaluation.intervals import intervals
-from shoebox.evaluation.report import TILES, Report
+from shoebox.evaluation.listing import TILES
+from shoebox.evaluation.report import Report
 from shoebox.evaluation.slices import slices
 from shoebox.evaluation.thumbnails import thumbnails
+from shoebox.evaluation.trust import trust
 from shoebox.evaluation.verdict import verdict
 from shoebox.models.summary import LayerRow, Summary
 
@@ -66,6 +68,9 @@ def made(evaluation=None, **changes):
         "history": history(),
         "learnt_from": learnt_from,
         "slices": kinds,
+        "trust": trust(evaluation, None, 1.0),
+        "robustness": (),
+        "strangers": None,
         "network": Summary((LayerRow("head", "Linear", (3,), 30, 27),), 30, 30, 27),
         "facts": (("Pictures", f"/data/{HOSTILE}"),),
         "recipe": f"name: '{HOSTILE}'\n",

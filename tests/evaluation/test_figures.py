@@ -21,6 +21,7 @@ from shoebox.evaluation.embedding import Map, choose
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.figures import FIGURES, write_figures
 from shoebox.evaluation.metrics import SIX
+from shoebox.evaluation.novelty import Apart
 from shoebox.models import build_model
 from shoebox.models.summary import LayerRow, Summary, summary
 
@@ -122,6 +123,11 @@ EXAMPLES: dict[str, dict[str, tuple[Any, ...]]] = {
         "nothing": ({}, pd.DataFrame(columns=["step", "part", "accuracy"])),
         "diverged": climbed(("plain", "+ batch norm"), NOT_A_NUMBER * np.nan, history(3)),
         "awkward": climbed(AWKWARD, *[history(3)] * len(AWKWARD)),
+    },
+    "strangeness": {
+        "usual": (Apart(np.linspace(0, 3, 50), np.linspace(2, 5, 30), 2.5, 0.9),),
+        "all equal": (Apart(np.zeros(3), np.zeros(2), 0.0, 0.5),),
+        "far": (Apart(np.zeros(1), np.ones(1), 9.0, 1.0),),
     },
     "confusion_matrix": {
         "two": (scored(("ants", "bees")),),

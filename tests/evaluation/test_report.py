@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from shoebox.evaluation.evaluation import Evaluation
+from shoebox.evaluation.listing import corruptions, tiles
 from shoebox.evaluation.markdown import markdown
-from shoebox.evaluation.report import page, tiles
+from shoebox.evaluation.novelty import Apart
+from shoebox.evaluation.report import page
+from shoebox.evaluation.robustness import Robustness
 
 sys.path.insert(0, str(Path(__file__).parent))
 from reporting import CLASSES, HOSTILE, history, made, scored
@@ -97,7 +100,7 @@ def test_the_same_report_gives_the_same_page(text):
 def test_the_words_and_figures_are_those_of_the_evaluation(text):
     report = made()
     assert report.verdict.headline in text
-    assert "80.0" in text and tiles(report.intervals)[0]["value"] == "80 %"
+    assert "80.0" in text and tiles(report.intervals)[0]["value"] == "80.0\N{NO-BREAK SPACE}%"
     assert "12 pictures" in text or "4 of its 12" in text
 
 
@@ -131,12 +134,45 @@ def test_many_classes_have_a_figure_for_a_matrix():
     assert 'aria-label="Confusion matrix: true classes by predicted classes"' in written
 
 
+def test_corruptions_are_a_table_with_the_most_harmful_first():
+    names = ("noise", "blur")
+    measured = [Robustness("none", 0, 0.8, 0.75, 0.85)]
+    measured += [Robustness(n, s, 0.7 - 0.1 * s * (n == "blur"), 0, 1) for n in names for s in (1, 3)]
+    found = corruptions(measured)
+    assert found["severities"] == [1, 3] and found["margin"] == pytest.approx(0.05)
+    assert [row["name"] for row in found["rows"]] == ["Blur", "Noise"]
+    assert found["rows"][0]["accuracies"] == pytest.approx([0.6, 0.4])
+    assert corruptions([]) is None
+    written = page(made(robustness=tuple(measured)))
+    assert "When pictures are worse" in written and "When pictures are worse" not in page(made())
+
+
+def test_foreign_pictures_have_a_part_of_their_own():
+    apart = Apart(np.linspace(0, 3, 50), np.linspace(2, 5, 30), 2.5, 0.9)
+    report = made(strangers=apart)
+    assert "Pictures of none of its classes" in page(report)
+    assert "AUROC 0.900" in markdown(report, {})
+
+
 def test_markdown_has_the_figures_and_no_name_is_markup():
     written = markdown(made(history=history(2)), {"Confusion matrix": "report-figures/1.png"})
     assert "![Confusion matrix](report-figures/1.png)" in written
-    assert "| Accuracy | 80 % |" in written
+    assert "| Accuracy | 80.0\N{NO-BREAK SPACE}% |" in written
     rows = [line for line in written.splitlines() if line.startswith("| ")]
     widths = [len(re.findall(r"(?<!\\)\|", line)) for line in rows]
     heads = [number for number, line in enumerate(rows) if set(line) <= set("| -")]
     for head in heads:
         assert widths[head - 1] == widths[head]
+
+
+@pytest.mark.slow
+def test_a_browser_reads_it_wide_and_narrow_light_and_dark_by_keyboard(tmp_path):
+    pytest.importorskip("playwright.sync_api")
+    from reading import find_browser, read
+
+    if find_browser() is None:
+        pytest.skip("no browser is installed")
+    measured = [Robustness("none", 0, 0.8, 0.75, 0.85), Robustness("noise", 3, 0.4, 0.3, 0.5)]
+    apart = Apart(np.linspace(0, 3, 50), np.linspace(2, 5, 30), 2.5, 0.9)
+    (tmp_path / "report.html").write_text(page(made(robustness=tuple(measured), strangers=apart)), encoding="utf-8")
+    assert read(tmp_path / "report.html") == []

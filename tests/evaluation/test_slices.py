@@ -47,7 +47,7 @@ def test_the_slice_that_is_worse_is_named(scored):
     assert {one.name.split()[0] for one in worse} <= {"darkest", "dark"}
     assert worse[0].high < worse[0].rest
     kinds = {one.kind for one in found}
-    assert kinds == {"brightness", "sharpness", "file type", "folder", "cluster"}  # one size only
+    assert kinds == {"brightness", "sharpness", "file type", "folder", "look-alikes"}  # one size only
     assert {one.name for one in found if one.kind == "folder"} == {"left", "right"}
     assert {one.name for one in found if one.kind == "file type"} == {"png", "bmp"}
     assert sum(one.pictures for one in found if one.kind == "brightness") == 200
@@ -60,7 +60,7 @@ def test_mistakes_at_random_name_no_slice(scored):
 def test_nothing_wrong_nothing_worse_and_without_pictures_fewer_kinds(scored):
     evaluation, _ = scored(lambda dark, random: np.zeros(200, bool))
     found = slices(evaluation)
-    assert {one.kind for one in found} == {"file type", "folder", "cluster"}
+    assert {one.kind for one in found} == {"file type", "folder", "look-alikes"}
     assert all(one.p == one.accuracy == 1 and one.high == pytest.approx(1) for one in found)
     empty = Evaluation((), np.zeros(0, np.int64), np.zeros((0, 2), np.float32), ("a", "b"))
     assert slices(empty) == []

@@ -15,6 +15,7 @@ def report(
     run: RunFolder,
     source: Annotated[str | None, typer.Argument(metavar="[DATA]", help="Pictures; by default the run's own.")] = None,
     part: Annotated[str | None, typer.Option(help="train, val or test; by default test, else val, else all.")] = None,
+    foreign: Annotated[str | None, typer.Option(help="Pictures of none of the classes: are they noticed?")] = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file; by default RUN/report.html.")] = None,
     md: Annotated[bool, typer.Option("--md", help="Markdown too, with its figures in a folder beside it.")] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="A PDF too.")] = False,
@@ -33,7 +34,7 @@ def report(
 
     import_own(import_)
     common: dict[str, Any] = {"cache": cache, "device": device, "progress": progress_for(quiet=quiet)}
-    common |= {"markdown_too": md, "pdf_too": pdf, "method": "umap" if umap else "tsne"}
+    common |= {"foreign": foreign, "markdown_too": md, "pdf_too": pdf, "method": "umap" if umap else "tsne"}
     made = public.report(run, source, part=part, out=out, **common)
     emit(made, json_, public.told(made))
 

@@ -1,4 +1,4 @@
-"""What a report tells, gathered from a run: scores, map, heat maps, neighbours, thumbnails, facts.
+"""What a report tells, gathered from a run: scores, map, pictures, promises, corruptions, facts.
 
 In: a classifier, its run's folder, and pictures if not its own. Out: a `Report` (`shoebox.evaluation.report`).
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.progress import QUIET, Progress, duration
@@ -23,15 +20,18 @@ from shoebox.base.version import VERSION
 from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
-from shoebox.evaluation.embedding import by_share, choose, make_map, nearest
+from shoebox.data.sources import open_source
+from shoebox.deploy.picturing import fill_gallery
+from shoebox.evaluation.embedding import by_share, choose, make_map
 from shoebox.evaluation.evaluation import Evaluation
-from shoebox.evaluation.explain import heat_maps
-from shoebox.evaluation.gallery import Gallery, Neighbour, coarse
 from shoebox.evaluation.intervals import intervals
-from shoebox.evaluation.report import TILES, Report
+from shoebox.evaluation.listing import TILES
+from shoebox.evaluation.novelty import Apart, fit_novelty, tell_apart
+from shoebox.evaluation.report import Report
+from shoebox.evaluation.robustness import CORRUPTIONS, MOST, Robustness, robustness
 from shoebox.evaluation.slices import slices
 from shoebox.evaluation.text import visible
-from shoebox.evaluation.thumbnails import thumbnails
+from shoebox.evaluation.trust import taken, trust
 from shoebox.evaluation.verdict import PART_NAMES, verdict
 from shoebox.models.summary import summary
 
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 SHOWN = 3000  # pictures of the gallery and the map
 LEARNT = 2000  # training pictures among which neighbours are sought, every class by its share
-NEIGHBOURS = 3
-PICTURE_BYTES, NEIGHBOUR_BYTES = 6_500_000, 1_800_000  # as a page of 15 MB has room for, in base 64
-HEAT_SECONDS, LEARN_SECONDS = 12.0, 8.0  # for the heat maps, and for looking at training pictures
-CHUNK = 64
+LEARN_WORK, CORRUPT_WORK = 3e11, 8e11  # multiply-adds, as in `picturing`, for neighbours and for corrupted pictures
+SEVERITIES = (1, 3, 5)
+LEAST = 200  # pictures below which corruptions are left to `shoebox robustness`
+LEAST_KNOWN = 4  # validation pictures without which no threshold can be chosen
 
 
 def gather(
@@ -52,6 +52,7 @@ def gather(
     data: str | Path | None = None,
     part: str | None = None,
     *,
+    foreign: str | Path | None = None,
     method: Literal["tsne", "umap"] = "tsne",
     cache: Path | None = None,
     progress: Progress = QUIET,
@@ -64,35 +65,79 @@ def gather(
     evaluation = stored(run, chosen, packed) or classifier.score(
         packed, np.arange(len(packed)), chosen, progress=progress
     )
+    validation = kept(run / "val.npz", classifier.classes)
     rows = choose(evaluation, SHOWN)
     progress.say(f"laying out a map of {len(rows):,} pictures")
     shown = make_map(evaluation, method, most=SHOWN)
+    layers = summary(classifier.pipeline.network, classifier.preprocess.size)
+    work = max(layers.multiply_adds, 1)
     few = index.only("train")
-    few = few.take(by_share(np.maximum(few.labels, 0), LEARNT))
+    few = few.take(by_share(np.maximum(few.labels, 0), min(LEARNT, int(LEARN_WORK / work))))
     learnt = pack(few, classifier.preprocess, cache=cache, progress=progress) if len(few) else None
     history = pd.read_csv(run / "history.csv") if (run / "history.csv").is_file() else None
     measured = intervals(evaluation, tuple(TILES))
     kinds = tuple(slices(evaluation, packed))
     counts = index.only("train").labels
     learnt_from = tuple(np.bincount(counts[counts >= 0], minlength=len(index.classes)).tolist()) if len(counts) else ()
+    corrupted = corruptions(classifier, packed, work, progress)
     return Report(
         title=visible(speakable(str(classifier.card.get("name") or run.resolve().name))),
         subtitle=subtitle(classifier, evaluation),
         evaluation=evaluation,
         intervals=measured,
-        verdict=verdict(evaluation, measured, history, learnt_from or None, kinds),
-        gallery=fill_gallery(classifier, evaluation, packed, rows, learnt, progress),
+        verdict=verdict(evaluation, measured, history, learnt_from or None, kinds, corrupted),
+        gallery=fill_gallery(classifier, evaluation, packed, rows, learnt, work, progress),
         map=shown,
         history=history,
         learnt_from=learnt_from,
         slices=kinds,
-        network=summary(classifier.pipeline.network, classifier.preprocess.size),
+        trust=trust(evaluation, validation, float(classifier.pipeline.temperature)),
+        robustness=corrupted,
+        strangers=strangers(classifier, evaluation, validation, foreign, cache, progress),
+        network=layers,
         facts=facts(classifier, evaluation, index, packed, history),
         recipe=(run / "recipe.yaml").read_text(encoding="utf-8") if (run / "recipe.yaml").is_file() else "",
         notes=notes(classifier, index, chosen, packed),
         made=now(),
         version=VERSION,
     )
+
+
+def corruptions(classifier: Classifier, packed: Pack | Stream, work: int, progress: Progress) -> tuple[Robustness, ...]:
+    """Accuracy under every corruption, on as many pictures as `CORRUPT_WORK` suffices for; none if those are few."""
+    most = min(MOST, int(CORRUPT_WORK / work / (1 + len(SEVERITIES) * len(CORRUPTIONS))))
+    if min(most, len(packed)) < LEAST:
+        return ()
+    rows = np.arange(len(packed))
+    measured = robustness(
+        lambda seen: classifier.scores(seen)[0], packed, rows, severities=SEVERITIES, most=most, progress=progress
+    )
+    return tuple(measured)
+
+
+def strangers(
+    classifier: Classifier,
+    evaluation: Evaluation,
+    validation: Evaluation | None,
+    foreign: str | Path | None,
+    cache: Path | None,
+    progress: Progress,
+) -> Apart | None:
+    """How well pictures of none of the classes are told from those of the evaluation; None without such.
+
+    Raises:
+        UsageError: there are such, but no validation part that a threshold could be chosen on.
+    """
+    if foreign is None:
+        return None
+    if validation is None or len(validation) < LEAST_KNOWN:
+        raise UsageError("--foreign needs the validation part that the training kept (val.npz): there is none")
+    packed = pack(open_source(foreign, cache=cache, progress=progress), classifier.preprocess, cache=cache)
+    scored = classifier.score(packed, np.arange(len(packed)), "foreign pictures", progress=progress)
+    if validation.paths != evaluation.paths:
+        return tell_apart(fit_novelty(validation), evaluation, scored)
+    one, two = np.array_split(np.random.default_rng(0).permutation(len(evaluation)), 2)  # none is held against itself
+    return tell_apart(fit_novelty(taken(evaluation, one)), taken(evaluation, two), scored)
 
 
 def now() -> str:
@@ -121,97 +166,19 @@ def own_pictures(run: Path) -> Path:
 
 def stored(run: Path, part: str, packed: Pack | Stream) -> Evaluation | None:
     """The evaluation that the training kept, if it is of these very pictures and labels."""
-    path = run / f"{part}.npz"
-    if not part or not path.is_file():
+    found = kept(run / f"{part}.npz", packed.index.classes) if part else None
+    if found is None or found.paths != packed.index.paths:
         return None
+    return found if np.array_equal(found.labels, packed.index.labels) else None
+
+
+def kept(path: Path, classes: tuple[str, ...]) -> Evaluation | None:
+    """An evaluation with features that the training kept; None where there is none of these classes."""
     try:
-        kept = Evaluation.load(path)
+        found = Evaluation.load(path)
     except ShoeboxError:
         return None
-    same = kept.paths == packed.index.paths and np.array_equal(kept.labels, packed.index.labels)
-    return kept if same and kept.features is not None and kept.classes == packed.index.classes else None
-
-
-def fill_gallery(
-    classifier: Classifier,
-    evaluation: Evaluation,
-    packed: Pack | Stream,
-    rows: NDArray[np.int64],
-    learnt: Pack | Stream | None,
-    progress: Progress,
-) -> Gallery:
-    """Thumbnails, heat maps and neighbours of some rows of an evaluation, which are the rows of the pack."""
-    near, likeness, training = neighbours(classifier, evaluation, rows, learnt, progress)
-    return Gallery(
-        rows=rows,
-        thumbnails=thumbnails(packed.gather, rows, PICTURE_BYTES),
-        heats=heats(classifier, evaluation, packed, rows, progress),
-        near=near,
-        likeness=likeness,
-        training=training,
-    )
-
-
-def heats(
-    classifier: Classifier, evaluation: Evaluation, packed: Pack | Stream, rows: NDArray[np.int64], progress: Progress
-) -> dict[int, tuple[NDArray[np.uint8], ...]]:
-    """Heat maps by place among the rows, mistakes first, for as long as `HEAT_SECONDS` last."""
-    deadline = time.monotonic() + HEAT_SECONDS
-    wrong = (evaluation.labels != evaluation.predictions)[rows] & evaluation.labelled[rows]
-    places = np.argsort(~wrong, kind="stable")
-    made: dict[int, tuple[NDArray[np.uint8], ...]] = {}
-
-    def explained(some: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.uint8]:
-        pictures = torch.from_numpy(packed.gather(rows[some])).permute(0, 3, 1, 2)
-        return coarse(heat_maps(classifier.pipeline, pictures, classes[rows[some]]))
-
-    starts = range(0, len(places), CHUNK)
-    try:
-        for start in progress.track(starts, len(starts), "heat maps"):
-            if time.monotonic() > deadline:
-                break
-            some = places[start : start + CHUNK]
-            mistaken = some[wrong[some]]
-            of_label = dict(zip(mistaken.tolist(), explained(mistaken, evaluation.labels), strict=True))
-            for place, heat in zip(some.tolist(), explained(some, evaluation.predictions), strict=True):
-                made[place] = (heat, of_label[place]) if place in of_label else (heat,)
-    except ShoeboxError as e:  # a network whose layers keep no places
-        progress.say(str(e))
-    return made
-
-
-def neighbours(
-    classifier: Classifier,
-    evaluation: Evaluation,
-    rows: NDArray[np.int64],
-    learnt: Pack | Stream | None,
-    progress: Progress,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], list[Neighbour]]:
-    """The training pictures that the network finds most alike, among as many as `LEARN_SECONDS` suffice for."""
-    empty = np.empty((len(rows), 0), np.int64), np.empty((len(rows), 0), np.float32), list[Neighbour]()
-    if learnt is None or not len(learnt) or evaluation.features is None:
-        return empty
-    deadline = time.monotonic() + LEARN_SECONDS
-    features = []
-    starts = range(0, len(learnt), 4 * CHUNK)
-    for start in progress.track(starts, len(starts), "training pictures"):
-        if time.monotonic() > deadline:
-            break
-        some = np.arange(start, min(start + 4 * CHUNK, len(learnt)))
-        scored = classifier.score(learnt, some).features
-        assert scored is not None
-        features.append(scored)
-    if not features:
-        return empty
-    near, likeness = nearest(evaluation.features[rows], np.concatenate(features), NEIGHBOURS)
-    used, places = np.unique(near, return_inverse=True)
-    small = thumbnails(learnt.gather, used, NEIGHBOUR_BYTES)
-    index = learnt.index
-    training = [
-        Neighbour(index.paths[row], int(index.labels[row]), thumbnail)
-        for row, thumbnail in zip(used.tolist(), small, strict=True)
-    ]
-    return places.reshape(near.shape), likeness, training
+    return found if found.features is not None and found.classes == classes else None
 
 
 def subtitle(classifier: Classifier, evaluation: Evaluation) -> str:

@@ -29,6 +29,7 @@ def report(
     data: str | Path | None = None,
     *,
     part: str | None = None,
+    foreign: str | Path | None = None,
     out: Path | None = None,
     markdown_too: bool = False,
     pdf_too: bool = False,
@@ -43,6 +44,7 @@ def report(
         run: its folder.
         data: the pictures to measure it on; by default those it was trained with, of which its test part counts.
         part: "train", "val" or "test"; by default test, else val, else every labelled picture.
+        foreign: pictures of none of the classes, to measure how well they are told from the others.
         out: the HTML file; by default `report.html` in the run's folder. Markdown and PDF have its name.
         method: how the map is made; "umap" needs the extra umap.
 
@@ -58,7 +60,7 @@ def report(
     if out.suffix.lower() not in (".html", ".htm") or not out.parent.is_dir():
         raise UsageError(f"--out {out}: expected a file ending in .html in a folder that is there")
     classifier = Classifier.load(run, device)
-    made = gather(classifier, run, data, part, method=method, cache=cache, progress=progress)
+    made = gather(classifier, run, data, part, foreign=foreign, method=method, cache=cache, progress=progress)
     progress.say("writing the page")
     with atomic_write(out, "w") as file:
         file.write(page(made))

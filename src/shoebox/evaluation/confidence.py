@@ -25,7 +25,7 @@ def reliability_diagram(evaluation: Evaluation, *, bins: int = BINS) -> "Figure"
     if not known.any():
         return style.notice(title, "no picture of this part has a label")
     found = reliability(evaluation.confidences[known], (evaluation.predictions == evaluation.labels)[known], bins=bins)
-    made = style.new_figure(6.2, 6.2, title)
+    made = style.new_figure(5.2, 4.6, title)
     above, below = made.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
     left, width = found.edges[:-1], np.diff(found.edges)
     filled = found.count > 0
@@ -42,7 +42,7 @@ def reliability_diagram(evaluation: Evaluation, *, bins: int = BINS) -> "Figure"
     above.plot([0, 1], [0, 1], color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)), label="as sure as right")
     above.set(ylabel="share that is right", ylim=(0, 1), xlim=(0, 1))
     above.legend(loc="upper left")
-    note = f"calibration error {found.error:.1%}: confidence and accuracy lie so far apart, on average"
+    note = f"calibration error {found.error:.1%}: the gap, averaged over the pictures"
     above.set_title(note, fontsize=9.5, fontweight="normal", color=style.MUTED)
     below.bar(left, found.count / found.count.sum(), width, align="edge", color="#a3adb8", edgecolor=style.PAPER)
     below.set(xlabel="confidence", ylabel="share of pictures")
@@ -58,7 +58,7 @@ def coverage_risk(evaluation: Evaluation) -> "Figure":
     if not evaluation.labelled.any():
         return style.notice(title, "no picture of this part has a label")
     found = selective(evaluation)
-    made = style.new_figure(7.2, 4.4, title)
+    made = style.new_figure(5.2, 4.6, title)
     axes = made.add_subplot()
     axes.plot(found.coverage, found.risk, color=style.TRAIN, label="mistakes among the answers")
     axes.fill_between(found.coverage, found.risk, color=style.TRAIN, alpha=0.12, linewidth=0)
@@ -67,9 +67,10 @@ def coverage_risk(evaluation: Evaluation) -> "Figure":
         if risk < found.risk[-1] and coverage > 0:
             axes.plot([coverage], [risk], "o", color=style.VAL, markersize=6)
             note = f"{coverage:.0%} answered, {risk:.0%} wrong"
-            far = coverage > 0.6
+            # Left of the point and above it nothing is drawn: the curve rises to the right.
+            far = coverage > 0.4
             anchor: dict[str, Any] = {
-                "xytext": (-8 if far else 8, 6),
+                "xytext": (-8 if far else 0, 6 if far else 24),
                 "textcoords": "offset points",
                 "ha": "right" if far else "left",
             }
@@ -78,6 +79,6 @@ def coverage_risk(evaluation: Evaluation) -> "Figure":
     axes.set(xlim=(0, 1), ylim=(0, max(float(found.risk.max()) * 1.15, 0.01)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
-    note = f"{found.risk[-1]:.1%} wrong if all are answered · area under the curve {found.aurc:.4f}"
+    note = f"{found.risk[-1]:.1%} wrong if all are answered · area {found.aurc:.4f}"
     axes.set_title(note, fontsize=9.5, fontweight="normal", color=style.MUTED)
     return made

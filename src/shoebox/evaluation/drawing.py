@@ -52,4 +52,6 @@ def inline_svg(made: "Figure", name: str, label: str) -> str:
     body = _COLOURS.sub(lambda match: f"var({VARIABLES[match[0]]})", body)
     quoted = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     links = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return f'<svg {links} viewBox="{box[1]}" role="img" aria-label="{quoted}">{body}'
+    width = float(box[1].split()[2])  # points; letters of 9 are read well at 12 px, and no smaller than 8
+    size = f"max-width:{1.45 * width:.0f}px;min-width:{0.84 * width:.0f}px"
+    return f'<svg {links} viewBox="{box[1]}" style="{size}" role="img" aria-label="{quoted}">{body}'

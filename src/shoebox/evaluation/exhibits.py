@@ -1,13 +1,14 @@
 """The figures of a report, each with a caption that says how to read it.
 
-In: an Evaluation, the history of a training, the layers of a network. Out: by a short name, a matplotlib `Figure` and
-its caption; nothing where there is nothing to draw.
+In: an Evaluation, the history of a training, the layers of a network, scores of foreign pictures. Out: by a short
+name, a matplotlib `Figure` and its caption; nothing where there is nothing to draw.
 """
 
 from typing import TYPE_CHECKING
 
 from shoebox.evaluation import figures
 from shoebox.evaluation.evaluation import Evaluation
+from shoebox.evaluation.novelty import Apart
 from shoebox.models.summary import Summary
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ def trust_figures(evaluation: Evaluation) -> Captioned:
             "How many mistakes remain if only the surest answers are used and a person does the others.",
         ),
     }
+
+
+def strangers_figures(apart: Apart | None) -> Captioned:
+    """How foreign pictures differ from known ones."""
+    if apart is None:
+        return {}
+    caption = "How often each score is given. What lies right of the threshold is called foreign."
+    return {"strangers": (figures.strangeness(apart), caption)}
 
 
 def training_figures(history: "pd.DataFrame | None") -> Captioned:

@@ -3,7 +3,8 @@
 In: a history (a DataFrame, a row an epoch: epoch, train_loss, val_loss, train_accuracy, …, lr), counts (classes ×
 parts), an `Evaluation`, or uint8 pictures. Out: a `Figure` that no window or global state knows of; `write_figures`
 saves them as PNG. They live in modules by what they show: over epochs in `shoebox.evaluation.epochs`, the confusion
-matrix in `matrix`, curves of every class in `ranking`, what confidence is worth in `confidence`, the map of the
+matrix in `matrix`, curves of every class in `ranking`, what confidence is worth in `confidence`, what is none of
+the classes in `strangers`, the map of the
 features in `plane`, the network in `layers`, pictures in `grids`.
 """
 
@@ -23,6 +24,7 @@ from shoebox.evaluation.layers import network_table
 from shoebox.evaluation.matrix import confusion_matrix
 from shoebox.evaluation.plane import embedding_map
 from shoebox.evaluation.ranking import precision_recall, roc_curves
+from shoebox.evaluation.strangers import strangeness
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +48,7 @@ __all__ = [
     "roc_curves",
     "sample_grid",
     "six_metrics",
+    "strangeness",
     "unsure_grid",
     "write_figures",
     "wrong_grid",
@@ -54,7 +57,16 @@ __all__ = [
 FIGURES: Registry[Callable[..., "Figure"]] = Registry("figure")
 for _drawing in (
     *(curves, six_metrics, learning_rate, ladder),
-    *(confusion_matrix, roc_curves, precision_recall, reliability_diagram, coverage_risk, embedding_map, network_table),
+    *(
+        confusion_matrix,
+        roc_curves,
+        precision_recall,
+        reliability_diagram,
+        coverage_risk,
+        embedding_map,
+        network_table,
+        strangeness,
+    ),
     *(sample_grid, augmentation_grid, wrong_grid, unsure_grid, pairs_grid, heat_grid),
 ):
     FIGURES.register(_drawing)

@@ -117,6 +117,42 @@ def roc(known: NDArray[np.float64], foreign: NDArray[np.float64]) -> Roc:
     return Roc(above[0], above[1], METRICS["roc_auc"](labels, np.stack([-scores, scores], axis=1)))
 
 
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """How well foreign pictures are told from known ones.
+
+    Attributes:
+        known, foreign: (N,) and (M,) float64, the scores.
+        threshold: above which a picture is called foreign.
+        auroc: as in `Roc`.
+    """
+
+    known: NDArray[np.float64]
+    foreign: NDArray[np.float64]
+    threshold: float
+    auroc: float
+
+    @property
+    def found(self) -> float:
+        """The share of foreign pictures that is called so."""
+        return float(np.mean(self.foreign > self.threshold))
+
+    @property
+    def false_alarms(self) -> float:
+        """The share of known pictures that is called foreign."""
+        return float(np.mean(self.known > self.threshold))
+
+
+def tell_apart(novelty: Novelty, known: Evaluation, foreign: Evaluation) -> Apart:
+    """Score both.
+
+    Raises:
+        ValueError: one of them is empty.
+    """
+    scores = novelty.scores(known), novelty.scores(foreign)
+    return Apart(*scores, novelty.threshold, roc(*scores).auroc)
+
+
 def _joined(scores: list[NDArray[np.float64]], moments: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
     """One score as it is; the sum of several, each standardised."""
     if len(scores) == 1:

@@ -20,12 +20,23 @@ from shoebox.evaluation.confusions import confusions, order_by_confusion
 from shoebox.evaluation.drawing import inline_svg
 from shoebox.evaluation.embedding import Map
 from shoebox.evaluation.evaluation import Evaluation
-from shoebox.evaluation.exhibits import Captioned, network_figures, ranking_figures, training_figures, trust_figures
+from shoebox.evaluation.exhibits import (
+    Captioned,
+    network_figures,
+    ranking_figures,
+    strangers_figures,
+    training_figures,
+    trust_figures,
+)
 from shoebox.evaluation.gallery import Gallery, name_of, page_data
 from shoebox.evaluation.intervals import Interval
+from shoebox.evaluation.listing import class_rows, corruptions, kinds, tiles
+from shoebox.evaluation.novelty import Apart
 from shoebox.evaluation.plane import NAMES
+from shoebox.evaluation.robustness import Robustness
 from shoebox.evaluation.slices import Slice
-from shoebox.evaluation.verdict import PART_NAMES, Verdict, shown
+from shoebox.evaluation.trust import Trust
+from shoebox.evaluation.verdict import PART_NAMES, Verdict, plainly, shown
 from shoebox.models.summary import Summary
 
 if TYPE_CHECKING:
@@ -34,17 +45,6 @@ if TYPE_CHECKING:
 MATRIX = 25  # classes up to which the confusion matrix is a table whose cells can be chosen
 PAIRS = 6
 STRIP = 5  # pictures shown of each pair
-KINDS = 6  # slices shown where none is significantly worse
-
-# Headline figures by metric: the name on the page, what it is, and whether it is a share.
-TILES = {
-    "accuracy": ("Accuracy", "Share of the pictures that are classified rightly", True),
-    "balanced_accuracy": ("Balanced accuracy", "Share found of each class, every class counting the same", True),
-    "macro_f1": ("Macro F1", "Balance of precision and recall, every class counting the same", False),
-    "roc_auc": ("ROC-AUC", "How well each class is ranked above the rest: 0.5 is chance, 1 perfect", False),
-    "log_loss": ("Log loss", "Surprise at the true class in nats: lower is better", False),
-    "ece": ("Calibration error", "How far confidence and accuracy lie apart, on average: lower is better", True),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,9 @@ class Report:
         history: of the training, if it is known.
         learnt_from: training pictures of each class, empty if not known.
         slices: kinds of pictures, the most significantly worse first.
+        trust: what can be relied on; None without labels.
+        robustness: accuracy under corruptions, "none" first; empty where it was not measured.
+        strangers: how well pictures of none of the classes are told from these, if some were given.
         network: its layers.
         facts: names and values for the end of the page.
         recipe: as YAML.
@@ -78,6 +81,9 @@ class Report:
     history: "pd.DataFrame | None"
     learnt_from: tuple[int, ...]
     slices: tuple[Slice, ...]
+    trust: Trust | None
+    robustness: tuple[Robustness, ...]
+    strangers: Apart | None
     network: Summary
     facts: tuple[tuple[str, str], ...]
     recipe: str
@@ -108,10 +114,12 @@ def page(report: Report) -> str:
         ("kinds", "Kinds", values["slices"]),
         ("map", "Map", values["has_map"]),
         ("trust", "Confidence", values["trust"]),
+        ("robustness", "Robustness", values["corruptions"]),
         ("training", "Training", values["training"]),
         ("pictures", "Pictures", values["shown_count"]),
         ("details", "Details", True),
     )
+    templates.filters.update(percent=shown, chosen=plainly)
     return templates.get_template("page.html").render(
         values,
         css=Markup(templates.get_template("page.css").render()),
@@ -127,7 +135,6 @@ def _values(report: Report) -> dict[str, Any]:
     """What the template fills in."""
     evaluation = report.evaluation
     accuracy = report.intervals["accuracy"]
-    worse = [one for one in report.slices if one.worse]
     part = PART_NAMES.get(evaluation.part, "")
     return {
         "title": report.title,
@@ -138,13 +145,13 @@ def _values(report: Report) -> dict[str, Any]:
         "verdict": report.verdict,
         "notes": report.notes,
         "tiles": tiles(report.intervals),
-        "rows": class_rows(report),
+        "rows": class_rows(evaluation, report.learnt_from),
         "learnt_from": report.learnt_from,
         "matrix": _matrix(evaluation),
         "matrix_figure": _matrix_figure(evaluation),
         "pairs": _pairs(report),
-        "slices": [{**_kind(one), "worse": one.worse} for one in worse or report.slices[:KINDS]],
-        "worse": bool(worse),
+        "slices": kinds(report.slices),
+        "worse": any(one.worse for one in report.slices),
         "has_map": report.map is not None and len(report.map.rows) > 1,
         "method": NAMES[report.map.method] if report.map else "",
         "shown": f"{len(report.gallery.rows):,}",
@@ -152,6 +159,10 @@ def _values(report: Report) -> dict[str, Any]:
         "selection": selection(report),
         "has_wrong": bool(np.isin(report.gallery.rows, evaluation.wrong()).any()),
         "trust": _drawn(trust_figures(report.evaluation)),
+        "reliance": report.trust,
+        "strangers": report.strangers,
+        "strangers_figure": _drawn(strangers_figures(report.strangers)),
+        "corruptions": corruptions(report.robustness),
         "training": _drawn(training_figures(report.history)),
         "ranking": _drawn(ranking_figures(report.evaluation)),
         "network": _drawn(network_figures(report.network))[0],
@@ -160,46 +171,6 @@ def _values(report: Report) -> dict[str, Any]:
         "made": report.made,
         "version": report.version,
     }
-
-
-def tiles(intervals: dict[str, Interval]) -> list[dict[str, str]]:
-    """The headline figures with their ranges, as text."""
-    made = []
-    for metric, (name, about, is_share) in TILES.items():
-        value, low, high = intervals[metric]
-        write = shown if is_share else "{:.3f}".format
-        both = np.isfinite(low) and np.isfinite(high)
-        made.append(
-            {
-                "name": name,
-                "about": about,
-                "value": write(value) if np.isfinite(value) else "–",
-                "range": f"{write(low)} – {write(high)}" if both else "",
-            }
-        )
-    return made
-
-
-def class_rows(report: Report) -> list[dict[str, Any]]:
-    """A row a class: its figures, and what it is most often taken for."""
-    evaluation, table = report.evaluation, report.evaluation.report()
-    counts = evaluation.confusion()
-    np.fill_diagonal(counts, 0)
-    rows = []
-    for k, name in enumerate(evaluation.classes):
-        taken = int(counts[k].argmax())
-        rows.append(
-            {
-                "name": name_of(name),
-                **{column: float(table[column].iloc[k]) for column in ("recall", "precision", "f1")},
-                "support": int(table["support"].iloc[k]),
-                "learnt_from": report.learnt_from[k] if report.learnt_from else 0,
-                "taken_for": f"{name_of(evaluation.classes[taken])} ({counts[k, taken]:,})" if counts[k, taken] else "",
-            }
-        )
-        if not rows[-1]["support"]:
-            rows[-1]["recall"] = rows[-1]["f1"] = float("nan")
-    return rows
 
 
 def selection(report: Report) -> str:
@@ -221,7 +192,9 @@ def _matrix(evaluation: Evaluation) -> dict[str, Any] | None:
         return None
     counts = evaluation.confusion()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return {"order": order_by_confusion(evaluation).tolist(), "counts": counts.tolist(), "shares": shares.tolist()}
+    # Between a depth of 0.5 and 0.87 neither dark nor light figures could be read on it.
+    depths = np.where(shares > 0.3, 0.87 + 0.13 * shares, 0.5 * np.sqrt(shares / 0.3))
+    return {"order": order_by_confusion(evaluation).tolist(), "counts": counts.tolist(), "depths": depths.tolist()}
 
 
 def _matrix_figure(evaluation: Evaluation) -> Any:
@@ -245,15 +218,6 @@ def _pairs(report: Report) -> list[dict[str, Any]]:
         }
         for pair in confusions(report.evaluation, PAIRS)
     ]
-
-
-def _kind(one: Slice) -> dict[str, Any]:
-    low = "< 0.0001" if one.p < 0.0001 else f"{one.p:.4f}"
-    return {
-        **{name: getattr(one, name) for name in ("kind", "pictures", "accuracy", "low", "high", "rest")},
-        "name": name_of(one.name),
-        "p": low,
-    }
 
 
 def _drawn(made: Captioned) -> list[dict[str, Any]]:

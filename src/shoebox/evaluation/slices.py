@@ -34,7 +34,8 @@ class Slice:
     """Some of the pictures.
 
     Attributes:
-        kind: what they were chosen by: size, brightness, sharpness, file type, folder, cluster.
+        kind: what they were chosen by: size, brightness, sharpness, file type, folder, or look-alikes (clusters of the
+            features).
         name: which they are, in words.
         pictures: how many, of those with a label.
         accuracy, low, high: the share that is right, with its 95 % interval (Wilson).
@@ -148,7 +149,7 @@ def _by_cluster(evaluation: Evaluation, known: NDArray[np.int64]) -> Members:
         labels = np.bincount(evaluation.labels[known][rows], minlength=len(evaluation.classes))
         top = np.argsort(-labels, kind="stable")[:2]
         inside = " and ".join(f"{labels[k] / rows.sum():.0%} {evaluation.classes[k]}" for k in top if labels[k])
-        yield "cluster", f"{number + 1}: {inside}", rows
+        yield "look-alikes", f"cluster {number + 1}, {inside}", rows
 
 
 def _sizes(packed: Pack | Stream, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from shoebox.evaluation.confusions import Confusion, confusions
 from shoebox.evaluation.evaluation import Evaluation
 from shoebox.evaluation.intervals import Interval
 from shoebox.evaluation.reliability import reliability
+from shoebox.evaluation.robustness import Robustness
 from shoebox.evaluation.selective import selective
 from shoebox.evaluation.slices import Slice
 from shoebox.evaluation.text import visible
@@ -26,6 +27,16 @@ GAP = 0.08  # accuracy on training pictures above that on new ones which says th
 FEW = 0.5  # of the median class's training pictures: a class with fewer is called small
 OFF = 0.03  # calibration error from which confidence is called off
 WIDE = 0.06  # width of the accuracy's interval from which more test pictures are asked for
+MODERATE, DROP = 3, 0.1  # severity of a corruption that is told of; accuracy lost from which it is worth training for
+CORRUPTED = {
+    "noise": "noisy",
+    "blur": "blurred",
+    "brighter": "too bright",
+    "darker": "too dark",
+    "jpeg": "strongly compressed",
+    "rotation": "tilted",
+    "crop": "cropped",
+}
 PART_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
@@ -58,6 +69,7 @@ def verdict(
     history: "pd.DataFrame | None" = None,
     learnt_from: Sequence[int] | None = None,
     slices: Sequence[Slice] = (),
+    robustness: Sequence[Robustness] = (),
 ) -> Verdict:
     """Put an evaluation into words.
 
@@ -66,6 +78,7 @@ def verdict(
         history: a row an epoch, columns train_accuracy and val_accuracy, if the training is known.
         learnt_from: (K,) training pictures of each class, if known.
         slices: as from `shoebox.evaluation.slices`; those that are significantly worse are told of.
+        robustness: as from `shoebox.evaluation.robustness`, "none" first.
     """
     known = int(evaluation.labelled.sum())
     part = PART_NAMES.get(evaluation.part, "")
@@ -76,24 +89,36 @@ def verdict(
     seen = "it learnt from" if evaluation.part == "train" else "it had not learnt from"
     headline = (
         f"It is right on {shown(accuracy.value)} of {known:,} {kind} that {seen} "
-        f"(95 % interval {shown(accuracy.low)} to {shown(accuracy.high)})."
+        f"(95\N{NO-BREAK SPACE}% interval {shown(accuracy.low)} to {shown(accuracy.high)})."
     )
     mistakes = confusions(evaluation, 3)
-    said = (*_usefulness(evaluation), *_errors(evaluation, mistakes), *_confidence(evaluation), *_slices(slices))
+    said = (
+        *_usefulness(evaluation),
+        *_errors(evaluation, mistakes),
+        *_confidence(evaluation),
+        *_slices(slices),
+        *_weakness(robustness),
+    )
     advice = (
         *_from_history(history),
         *_from_classes(evaluation, learnt_from),
         *_from_mistakes(evaluation, mistakes),
+        *_from_weakness(robustness),
         *_from_size(known, accuracy, kind),
     )
     return Verdict(headline, tuple(said), tuple(advice))
 
 
 def shown(share: float) -> str:
-    """A share in percent: one decimal, two near the ends, where one would round to all or nothing."""
-    decimals = 2 if 0 < share < 0.01 or 0.99 < share < 1 else 1
-    text = f"{100 * share:.{decimals}f}"
-    return f"{text.rstrip('0').rstrip('.')} %"
+    """A share in percent, number and sign on one line: one decimal, two near the ends, where one would round to all or
+    nothing."""
+    decimals = 0 if share in (0, 1) else 2 if 0 < share < 0.01 or 0.99 < share < 1 else 1
+    return f"{100 * share:.{decimals}f}\N{NO-BREAK SPACE}%"
+
+
+def plainly(share: float) -> str:
+    """A share that a person chose, such as 5 %: no more digits than it has."""
+    return f"{100 * share:g}\N{NO-BREAK SPACE}%"
 
 
 def _usefulness(evaluation: Evaluation) -> Iterator[str]:
@@ -148,9 +173,24 @@ def _confidence(evaluation: Evaluation) -> Iterator[str]:
 def _slices(slices: Sequence[Slice]) -> Iterator[str]:
     for one in [s for s in slices if s.worse][:2]:
         yield (
-            f"It does worse on some kinds of pictures, by {one.kind}: {visible(one.name)}, right on "
-            f"{shown(one.accuracy)} of {one.pictures:,} against {shown(one.rest)} of the others."
+            f"It does worse on some kinds of pictures ({one.kind}: {visible(one.name)}): right on "
+            f"{shown(one.accuracy)} of these {one.pictures:,}, on {shown(one.rest)} of the others."
         )
+
+
+def _weakness(robustness: Sequence[Robustness]) -> Iterator[str]:
+    if worst := _weakest(robustness):
+        yield (
+            f"It minds {CORRUPTED[worst.corruption]} pictures most: right on {shown(worst.accuracy)} where they are "
+            f"moderately so, on {shown(robustness[0].accuracy)} of the same pictures as they are."
+        )
+
+
+def _weakest(robustness: Sequence[Robustness]) -> Robustness | None:
+    """The lowest accuracy under a corruption of moderate severity, if it is certainly lower than without."""
+    moderate = [one for one in robustness if one.corruption in CORRUPTED and one.severity == MODERATE]
+    worst = min(moderate, key=lambda one: one.accuracy, default=None)
+    return worst if worst and worst.high < robustness[0].low else None
 
 
 def _from_history(history: "pd.DataFrame | None") -> Iterator[Advice]:
@@ -216,8 +256,19 @@ def _from_mistakes(evaluation: Evaluation, mistakes: Sequence[Confusion]) -> Ite
         pictures = "picture" if sure == 1 else "pictures"
         yield Advice(
             f"Check the labels of {sure:,} {pictures}.",
-            f"It was at least {shown(SURE)} sure and yet counted as wrong there; some labels may be at fault. They "
+            f"It was at least {plainly(SURE)} sure and yet counted as wrong there; some labels may be at fault. They "
             "come first among the mistakes below.",
+        )
+
+
+def _from_weakness(robustness: Sequence[Robustness]) -> Iterator[Advice]:
+    worst = _weakest(robustness)
+    drop = robustness[0].accuracy - worst.accuracy if worst else 0.0
+    if worst and drop > DROP:
+        word = CORRUPTED[worst.corruption]
+        yield Advice(
+            f"If you will meet {word} pictures, train on such.",
+            f"Where they are moderately so, the accuracy falls by {100 * drop:.0f} points.",
         )
 
 

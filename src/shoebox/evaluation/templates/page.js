@@ -7,7 +7,7 @@
     element.append(...children);
     return element;
   };
-  const percent = (share) => (share >= 0.9995 || share < 0.0005 ? `${(100 * share).toFixed(0)} %` : `${(100 * share).toFixed(1)} %`);
+  const percent = (share) => (share < 0.0005 ? "< 0.1" : share > 0.9995 && share < 1 ? "> 99.9" : (100 * share).toFixed(share < 1 ? 1 : 0)) + "\u00a0%";
   const source = (code) => `data:image/webp;base64,${code}`;
   const { pictures, training, classes } = data;
   const isWrong = (p) => p.label >= 0 && p.label !== p.predicted;
@@ -67,7 +67,7 @@
     const state = p.label < 0 ? "" : isWrong(p) ? "wrong" : "right";
     const mark = make("b", { className: state, textContent: { wrong: "✗ ", right: "✓ ", "": "" }[state] });
     const answer = make("span", {}, mark, `${classes[p.predicted]} ${percent(p.confidence)}`);
-    const button = make("button", { type: "button" }, make("img", { src: source(p.thumb), alt: "", loading: "lazy", width: 120, height: 120 }), answer);
+    const button = make("button", { type: "button" }, make("img", { src: source(p.thumb), alt: "", decoding: "async", width: 120, height: 120 }), answer);
     if (state === "wrong") button.append(make("span", { className: "muted", textContent: `is ${classes[p.label]}` }));
     button.setAttribute("aria-label", `${state || "unlabelled"}: ${words(p)}, ${percent(p.confidence)} sure`);
     button.addEventListener("click", () => open(chosen, place));
@@ -160,7 +160,7 @@
     const names = ["Picture", `Why ${classes[p.predicted]}?`, p.heat[1] ? `Where is ${classes[p.label]}?` : ""];
     heat = p.heat[0] ? Math.min(heat, p.heat[1] ? 2 : 1) : 0;
     $("d-heat").replaceChildren(...names.map((name, i) => {
-      const button = make("button", { type: "button", textContent: name, hidden: !name || (i > 0 && !p.heat[i - 1]) });
+      const button = make("button", { type: "button", textContent: name, hidden: !p.heat[Math.max(i - 1, 0)] });
       button.setAttribute("aria-pressed", heat === i);
       button.addEventListener("click", () => { heat = i; show(); $("d-heat").children[i].focus(); });
       return button;
@@ -196,20 +196,20 @@
     };
     let scale = 1, places = [], hover = -1;
     const draw = () => {
-      const width = plane.clientWidth, height = Math.min(640, Math.max(340, width * 0.68)), ratio = devicePixelRatio || 1;
+      const width = plane.clientWidth, height = Math.min(640, Math.max(340, width * (width < 500 ? 1.1 : 0.68))), ratio = devicePixelRatio || 1;
       plane.width = width * ratio; plane.height = height * ratio; plane.style.height = `${height}px`;
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
       context.clearRect(0, 0, width, height);
       const [high, wide] = [data.extent[1] || 1, data.extent[0] || 1], margin = 16;
       scale = Math.min((width - 2 * margin) / wide, (height - 2 * margin) / high);
-      const left = (width - scale * wide) / 2, top = (height - scale * high) / 2, size = pictures.length > 1200 ? 2.6 : 3.6;
+      const left = (width - scale * wide) / 2, top = (height - scale * high) / 2, size = Math.min(3.6, Math.max(1.5, 0.17 * Math.sqrt(width * height / pictures.length)));
       places = pictures.map((p) => [left + p.x * scale, height - top - p.y * scale]);
       for (const ring of [false, true]) {
         pictures.forEach((p, i) => {
           if (off.has(group(p)) || (ring && !isWrong(p))) return;
           context.beginPath();
-          context.arc(...places[i], ring ? size + 1.6 : size, 0, 7);
-          if (ring) { context.strokeStyle = colour(p.predicted); context.lineWidth = 1.4; context.stroke(); }
+          context.arc(...places[i], ring ? 1.6 * size : size, 0, 7);
+          if (ring) { context.strokeStyle = colour(p.predicted); context.lineWidth = Math.max(0.9, 0.5 * size); context.stroke(); }
           else { context.fillStyle = colour(p.label >= 0 ? p.label : p.predicted); context.globalAlpha = isWrong(p) ? 1 : 0.72; context.fill(); context.globalAlpha = 1; }
         });
       }
