@@ -27,6 +27,9 @@ ONE_THREAD = 4_000_000
 """Numbers in a table of features up to which one thread is as fast as several, and on a busy machine many times faster:
 fitting is hundreds of short sums, after each of which threads wait for each other."""
 
+STEPS, WARM_STEPS = 200, 50
+"""Of L-BFGS at the chosen strength, from afar and from a solution on some of the pictures."""
+
 FOLDS = 5
 MOST = 8_000
 """Pictures that the choice of a strength looks at; beyond, one strength of the row is as good as its neighbour."""
@@ -90,18 +93,22 @@ def _fit_head(
     y, w = torch.from_numpy(labels), _even(len(labels)) if weights is None else torch.from_numpy(weights).float()
     mean, deviation = features.mean(0), features.std(0, unbiased=False).clamp_min(1e-6)
     standard = (features - mean) / deviation
-    strength, held_out = choose_strength(standard, y, w, classes, seed)
-    # The stronger solutions on a part of the pictures lead to the wanted one on all of them in fewer steps.
-    few = np.random.default_rng(seed).permutation(len(y))[:MOST]
-    path = STRENGTHS[: STRENGTHS.index(strength) + 1]
-    start = _path(standard[few], y[few], w[few], classes, path)[-1] if len(few) < len(y) else None
-    weight, bias = _path(standard, y, w, classes, path[-1:] if start else path, start=start, careful=True)[-1]
+    strength, held_out, start = choose_strength(standard, y, w, classes, seed)
+    path = (strength,) if start else STRENGTHS[: STRENGTHS.index(strength) + 1]
+    weight, bias = _path(standard, y, w, classes, path, start=start, most=WARM_STEPS if start else STEPS)[-1]
     weight = weight / deviation
     return Head(weight, bias - weight @ mean, strength, held_out)
 
 
-def choose_strength(features: Tensor, labels: Tensor, weights: Tensor, classes: int, seed: int) -> tuple[float, float]:
-    """The strength whose held-out log loss is least, over stratified folds: (strength, held-out accuracy)."""
+def choose_strength(
+    features: Tensor, labels: Tensor, weights: Tensor, classes: int, seed: int
+) -> tuple[float, float, tuple[Tensor, Tensor] | None]:
+    """The strength whose held-out log loss is least, over stratified folds.
+
+    Returns:
+        strength, held-out accuracy, and where only some of the pictures were looked at, the solution on most of those:
+        a start from which all of them need few steps.
+    """
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(labels))[:MOST])
     x, y, w = features[rows], labels[rows], weights[rows]
@@ -110,19 +117,21 @@ def choose_strength(features: Tensor, labels: Tensor, weights: Tensor, classes: 
     # Large sets are steady enough for one fold to tell.
     tried = range(FOLDS if len(rows) <= 2_000 else 1)
     loss, right, count = np.zeros(len(STRENGTHS)), np.zeros(len(STRENGTHS)), 0
+    solutions: list[tuple[Tensor, Tensor]] = []
     for k in tried:
         out = torch.from_numpy(fold == k)
         if not out.any() or out.all():
             continue
-        for i, (weight, bias) in enumerate(_path(x[~out], y[~out], w[~out], classes, STRENGTHS)):
+        solutions = _path(x[~out], y[~out], w[~out], classes, STRENGTHS)
+        for i, (weight, bias) in enumerate(solutions):
             logits = F.linear(x[out], weight, bias)
             loss[i] += float((F.cross_entropy(logits, y[out], reduction="none") * w[out]).sum())
             right[i] += float((logits.argmax(1) == y[out]).sum())
         count += int(out.sum())
     if not count:
-        return 1.0, float("nan")
+        return 1.0, float("nan"), None
     best = int(loss.argmin())
-    return STRENGTHS[best], right[best] / count
+    return STRENGTHS[best], right[best] / count, solutions[best] if len(rows) < len(labels) else None
 
 
 def repeated_score(
@@ -177,7 +186,7 @@ def _path(
     strengths: tuple[float, ...],
     *,
     start: tuple[Tensor, Tensor] | None = None,
-    careful: bool = False,
+    most: int = 0,
 ) -> list[tuple[Tensor, Tensor]]:
     """(weight (K, D), bias (K,)) at each strength, the later ones started from the earlier, the first from `start`."""
     weight, bias = start or (torch.zeros(classes, x.shape[1]), torch.zeros(classes))
@@ -188,7 +197,7 @@ def _path(
         last = strength == strengths[-1]
         optimizer = torch.optim.LBFGS(
             [weight, bias],
-            max_iter=200 if careful and last else 40,
+            max_iter=most if most and last else 40,
             tolerance_grad=1e-5,
             tolerance_change=1e-6,
             line_search_fn="strong_wolfe",

@@ -24,7 +24,7 @@ from shoebox.training.planner import Plan, batch_size
 PROBE_SECONDS = 45.0
 """Where no time is given, the features of all pictures should not take longer; else smaller pictures are looked at."""
 
-PROBE_SHARE = 0.075
+PROBE_SHARE = 0.1
 """Of a given time, for the features of the probe."""
 
 SIDES = (64, 96, 128, 160, 192, 224, 256, 288, 320, 384)
