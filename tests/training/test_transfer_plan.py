@@ -7,7 +7,7 @@ import pytest
 from shoebox.base.recipe import Recipe
 from shoebox.training.boundary import Boundary, Crossing
 from shoebox.training.probe_plan import affordable_size, usable_sides
-from shoebox.training.transfer_plan import VIEWS, Depth, explained, most_passes
+from shoebox.training.transfer_plan import VIEWS, Depth, explained, most_passes, wanted_passes
 
 BOUNDARY = Boundary(4, (Crossing("body.layer1", (24, 16, 16)),), 64)
 DEPTH = Depth(4, BOUNDARY, below=4000.0, rate=500.0, precision="fp32")
@@ -49,6 +49,10 @@ def test_fresh_looks_in_every_pass_where_time_allows_else_kept_ones():
 def test_views_that_the_disk_has_no_room_for_are_not_kept(monkeypatch):
     monkeypatch.setattr("shoebox.training.transfer_plan.room", lambda folder: 1_000_000)
     assert most_passes(DEPTH, OPEN, 1000, 0, 8.6, 4, 1000).views == 0
+
+
+def test_of_a_large_set_fewer_passes_are_wanted():
+    assert [wanted_passes(count) for count in (10, 9_469, 45_000, 10**7)] == [5, 5, 3, 2]
 
 
 def test_the_lines_say_what_and_why():
