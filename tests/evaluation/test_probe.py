@@ -13,6 +13,7 @@ def told():
     draw = np.random.default_rng(0)
     truth = np.arange(300) % 3
     features = (draw.normal(size=(3, 20))[truth] * 2 + draw.normal(size=(300, 20))).astype(np.float32)
+    features = directions(features, 20)
     labels = np.where(np.arange(300) % 10 == 0, (truth + 1) % 3, truth)
     return features, labels, truth, draw.permutation(300) % 5
 
@@ -31,7 +32,7 @@ def test_it_finds_the_truth_below_wrong_labels(told):
 def test_it_is_not_told_the_label_it_is_asked_about():
     """With labels at random, a probe that had seen them would agree with them; one out of fold cannot."""
     draw = np.random.default_rng(0)
-    features, labels = draw.normal(size=(200, 60)).astype(np.float32), np.arange(200) % 2
+    features, labels = directions(draw.normal(size=(200, 60)).astype(np.float32), 60), np.arange(200) % 2
     found = out_of_fold(features, labels, 2, draw.permutation(200) % 5)
     assert abs((found.argmax(1) == labels).mean() - 0.5) < 0.15
     changed = labels.copy()
@@ -51,8 +52,9 @@ def test_a_class_that_is_in_one_fold_only_and_features_that_say_nothing():
 
 def test_neighbours_by_direction(told):
     features, _, truth, _ = told
-    assert np.allclose(np.linalg.norm(directions(features), axis=1), 1, atol=1e-5)
-    rows, cosines = nearest(features, 5)
+    assert np.allclose(np.linalg.norm(directions(features, 8), axis=1), 1, atol=1e-5)
+    assert directions(features, 8).shape == (300, 8)
+    rows, cosines = nearest(directions(features, 20), 5)
     assert rows.shape == cosines.shape == (300, 5)
     assert (rows != np.arange(300)[:, None]).all()
     assert (np.diff(cosines, axis=1) <= 1e-6).all()

@@ -110,7 +110,8 @@ class Learnt:
 
     Attributes:
         rows: (M,) int64, which rows of the index.
-        features: (M, D) float32.
+        features: (M, D) float32, along their main directions.
+        neighbours, cosines: (M, k) positions in `rows` of the nearest others, nearest first, and how near they are.
         probabilities: (M, K) float64, each from a probe that did not learn from that picture.
         how: where the features come from, for the reader.
         curve: of learning from fewer pictures, or None.
@@ -118,6 +119,8 @@ class Learnt:
 
     rows: NDArray[np.int64]
     features: NDArray[np.float32]
+    neighbours: NDArray[np.int64]
+    cosines: NDArray[np.float32]
     probabilities: NDArray[np.float64]
     how: str
     curve: Curve | None = None

@@ -9,7 +9,6 @@ import numpy as np
 
 from shoebox.data.check import CHECKS, Evidence, Finding
 from shoebox.data.twins import united
-from shoebox.evaluation.neighbours import nearest
 
 NEIGHBOURS = 10
 SIGMAS = 4.5  # robust standard deviations above the usual distance
@@ -22,8 +21,7 @@ def outliers(evidence: Evidence) -> Finding | None:
     learnt = evidence.learnt
     if learnt is None or len(learnt.rows) < 10 * NEIGHBOURS:
         return None
-    _, cosines = nearest(learnt.features, NEIGHBOURS)
-    far = 1 - cosines.mean(1)
+    far = 1 - learnt.cosines[:, :NEIGHBOURS].mean(1)
     middle = float(np.median(far))
     deviation = 1.4826 * float(np.median(np.abs(far - middle)))
     chosen = np.flatnonzero(far > middle + SIGMAS * max(deviation, 1e-6))
@@ -47,9 +45,8 @@ def look_alikes(evidence: Evidence) -> Finding | None:
     learnt = evidence.learnt
     if learnt is None or len(learnt.rows) < 3:
         return None
-    found, cosines = nearest(learnt.features, 1)
-    first = np.flatnonzero(cosines[:, 0] >= ALIKE)
-    pairs = np.stack([learnt.rows[first], learnt.rows[found[first, 0]]], 1)
+    first = np.flatnonzero(learnt.cosines[:, 0] >= ALIKE)
+    pairs = np.stack([learnt.rows[first], learnt.rows[learnt.neighbours[first, 0]]], 1)
     pairs = np.unique(np.sort(pairs, 1), axis=0)
     known = evidence.twins.clusters()
     pairs = pairs[known[pairs[:, 0]] != known[pairs[:, 1]]]

@@ -11,9 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shoebox.evaluation.neighbours import directions
-
-DIRECTIONS = 512
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 """Of the regularisation, in units of the mean square of the features."""
 TEMPERATURES = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0)
@@ -26,7 +23,7 @@ def out_of_fold(
     """Probabilities of each picture from a probe that was fitted on the other folds.
 
     Args:
-        features: (N, D).
+        features: (N, D), a few hundred, of like size: best their main directions (`neighbours.directions`).
         labels: (N,) from 0 to classes - 1.
         folds: (N,) any numbers, at least two.
 
@@ -55,17 +52,15 @@ def predicted(
     features: NDArray[np.float32], labels: NDArray[np.int64], asked: NDArray[np.float32], classes: int
 ) -> NDArray[np.int64]:
     """Labels (M,) of features asked about (M, D), by a probe fitted on others (N, D)."""
-    inputs = _inputs(np.concatenate([features, asked]))
-    learnt = inputs[: len(features)]
+    learnt = _inputs(features)
     weights = _solved(learnt.T @ learnt, learnt.T @ _targets(labels, classes), STRENGTHS[-2])
-    answers: NDArray[np.int64] = (inputs[len(features) :] @ weights).argmax(1).numpy()
+    answers: NDArray[np.int64] = (_inputs(asked) @ weights).argmax(1).numpy()
     return answers
 
 
 def _inputs(features: NDArray[np.float32]) -> Tensor:
-    """(N, ≤ 513) main directions, and 1."""
-    vectors = torch.from_numpy(directions(features, DIRECTIONS))
-    return torch.cat([vectors, torch.ones(len(vectors), 1)], 1)
+    """(N, D + 1): the features, and 1."""
+    return torch.cat([torch.from_numpy(features), torch.ones(len(features), 1)], 1)
 
 
 def _targets(labels: NDArray[np.int64], classes: int) -> Tensor:

@@ -26,7 +26,7 @@ from shoebox.data.index import UNLABELLED, ImageIndex
 from shoebox.data.pack import pack
 from shoebox.data.preprocess import Interpolation, Preprocess
 from shoebox.evaluation.learning_curve import measure_curve
-from shoebox.evaluation.neighbours import directions
+from shoebox.evaluation.neighbours import directions, nearest
 from shoebox.evaluation.probe import out_of_fold, predicted
 from shoebox.models import Pretrained, build_pretrained, expected_input, find_architecture, guess_architecture
 from shoebox.models.backbones import PRETRAINED
@@ -46,6 +46,7 @@ SECONDS = 150.0
 MANY, SMALL = 10_000, 64
 """Pictures from which on a network learns enough by a glance; px up to which a backbone of larger ones misses much."""
 DIRECTIONS = 256
+NEIGHBOURS = 30
 SETTINGS: dict[str, Any] = {"minutes": 3.0, "tensorboard": False}
 """Of the recipe `fast`, for each network that is trained."""
 TIMED = 64
@@ -73,25 +74,28 @@ def learn(
     labelled.require_classes(2)
     labels, classes = labelled.labels, len(labelled.classes)
     backbone = guess_architecture(weights) if weights else next((b.name for b in PRETRAINED if on_disk(b.name)), None)
-    parts, how, curve = [], [], None
+    parts, names, curve = [], [], None
     learner = functools.partial(predicted, classes=classes)
     if backbone is not None:
         # At once, since the features themselves take five times the memory.
         parts.append(directions(_features(labelled, backbone, weights, cache, device, progress), DIRECTIONS))
-        how.append(backbone.partition(":")[2].partition(".")[0])
+        names.append(backbone.partition(":")[2].partition(".")[0])
         curve = measure_curve(parts[0], labels, classes, learner)
     if len(labelled) >= MANY and (backbone is None or usual_side(labelled) <= SMALL):
         parts.append(directions(glance(labelled, cache=cache, device=device, progress=progress), DIRECTIONS))
-        how.append("a network trained here in a few passes")
+        names.append("a network trained here in a few passes")
     if parts:
         features = np.concatenate(parts, 1)
         probabilities = out_of_fold(features, labels, classes, grouped_folds(labels, groups[rows], FOLDS))
-        return Learnt(rows, features, probabilities, f"a probe on {' and '.join(how)}", curve)
+        near = nearest(features, NEIGHBOURS)
+        return Learnt(rows, features, *near, probabilities, f"a probe on {' and '.join(names)}", curve)
     folds = grouped_folds(labels, groups[rows], NETWORKS)
-    features, probabilities = _trained(labelled, folds, cache, device, progress)
+    raw, probabilities = _trained(labelled, folds, cache, device, progress)
+    features = directions(raw, DIRECTIONS)
     held = np.flatnonzero(folds == folds.min())  # what the network whose features these are did not learn from
     curve = measure_curve(features[held], labels[held], classes, learner)
-    return Learnt(rows, features, probabilities, "networks trained without the pictures they are asked about", curve)
+    how = "networks trained without the pictures they are asked about"
+    return Learnt(rows, features, *nearest(features, NEIGHBOURS), probabilities, how, curve)
 
 
 def grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
