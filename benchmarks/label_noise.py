@@ -41,7 +41,9 @@ def measure(data: str) -> dict[str, Any]:
         start = time.monotonic()
         noisy = replace(index, labels=noise[kind][where].astype(np.int64))
         evidence = gather(noisy, survey(noisy))
-        learnt = learn(noisy, evidence.twins.clusters(), weights if weights.exists() else None, progress=progress_for())
+        learnt = learn(
+            noisy, evidence.twins.clusters(), weights if weights.exists() else None, progress=progress_for(quiet=False)
+        )
         labels, wrong = noisy.labels[learnt.rows], noisy.labels[learnt.rows] != clean[learnt.rows]
         joint = joined(learnt, labels)
         result[kind] = {
