@@ -228,7 +228,7 @@ class Classifier:
     def _split_as_trained(self, index: ImageIndex) -> ImageIndex:
         """The parts that this classifier's run gave to these pictures, so that none it learnt from is scored as new."""
         record = None if self.folder is None else self.folder / "split.csv"
-        if record is None or not record.is_file() or (index.part != "").any():
+        if record is None or not record.is_file():
             return index
         try:
             return read_split(index, record)

@@ -42,6 +42,7 @@ def read_once(browser, address, width, scheme, shot):
     window = {"width": width, "height": 844 if narrow else 900}
     context = browser.new_context(viewport=window, color_scheme=scheme, reduced_motion="reduce", **phone)
     page, faults = context.new_page(), []
+    page.set_default_timeout(180_000)
 
     def requested(asked):
         if not asked.url.startswith(("data:", address)):

@@ -17,6 +17,7 @@ from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.progress import QUIET, Progress, duration
 from shoebox.base.tables import speakable
 from shoebox.base.version import VERSION
+from shoebox.card import FITS
 from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
@@ -207,7 +208,7 @@ def facts(
             "Network",
             f"{classifier.model}, {sum(p.numel() for p in classifier.pipeline.network.parameters()):,} parameters",
         ),
-        ("Input", f"{preprocess.size} × {preprocess.size} px, {preprocess.fit}"),
+        ("Input", f"{preprocess.size} × {preprocess.size} px: {FITS[preprocess.fit]}"),
         ("Temperature", f"{float(classifier.pipeline.temperature):.3f}"),
     ]
     if history is not None and len(history):

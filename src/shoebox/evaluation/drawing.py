@@ -22,6 +22,7 @@ VARIABLES = {
     "#b6c0ca": "--axis",
     style.TRAIN: "--blue",
     style.VAL: "--orange",
+    style.SHADES[2]: "--soft",
     style.SHADES[3]: "--bar",
     "#a3adb8": "--grey",
 }

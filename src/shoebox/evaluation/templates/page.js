@@ -65,10 +65,10 @@
   const words = (p) => (p.label < 0 ? `called ${classes[p.predicted]}` : isWrong(p) ? `${classes[p.label]}, called ${classes[p.predicted]}` : classes[p.label]);
   const card = (p, place) => {
     const state = p.label < 0 ? "" : isWrong(p) ? "wrong" : "right";
-    const mark = make("b", { className: state, textContent: { wrong: "✗ ", right: "✓ ", "": "" }[state] });
-    const answer = make("span", {}, mark, `${classes[p.predicted]} ${percent(p.confidence)}`);
-    const button = make("button", { type: "button" }, make("img", { src: source(p.thumb), alt: "", decoding: "async", width: 120, height: 120 }), answer);
-    if (state === "wrong") button.append(make("span", { className: "muted", textContent: `is ${classes[p.label]}` }));
+    const mark = make("b", { className: state, textContent: { wrong: "✗\u00a0", right: "✓\u00a0", "": "" }[state] });
+    const sure = make("span", { className: "muted", textContent: percent(p.confidence) + (state === "wrong" ? `, is ${classes[p.label]}` : "") });
+    const image = make("img", { src: source(p.thumb), alt: "", decoding: "async", width: 120, height: 120 });
+    const button = make("button", { type: "button" }, image, make("span", {}, mark, classes[p.predicted]), sure);
     button.setAttribute("aria-label", `${state || "unlabelled"}: ${words(p)}, ${percent(p.confidence)} sure`);
     button.addEventListener("click", () => open(chosen, place));
     return make("li", {}, button);
