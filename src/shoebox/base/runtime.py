@@ -131,7 +131,7 @@ def wait_politely() -> None:
 
 
 def keep_memory() -> None:
-    """Have this process keep the memory that it frees, up to 2 GiB, for what it allocates next (GNU libc; else nothing).
+    """Keep the memory that this process frees, up to 2 GiB, for what it allocates next (GNU libc only).
 
     Left alone, every array of over 32 MiB comes fresh from the kernel, which clears it page by page, and goes back at
     once: a training step here, whose activations are such arrays, spent a fifth of its time on that.
