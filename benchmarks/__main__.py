@@ -10,7 +10,8 @@ import platform
 from datetime import date
 from pathlib import Path
 
-from benchmarks import label_noise, loading, planted, startup, steps
+from benchmarks import label_noise, loading, minutes, peers, planted, startup, steps
+from benchmarks.table import write_table
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = {
@@ -19,6 +20,8 @@ BENCHMARKS = {
     "steps": steps.measure,
     "planted": planted.measure,
     "label_noise": label_noise.measure,
+    "minutes": minutes.measure,
+    "peers": peers.measure,
 }
 
 
@@ -32,8 +35,10 @@ def main() -> None:
         machine = {"processors": os.cpu_count(), "system": platform.platform(), "date": date.today().isoformat()}
         data = str(arguments.data) if arguments.data else "digits"
         result = {"benchmark": name, "data": Path(data).name, **BENCHMARKS[name](data), "machine": machine}
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}-{result.pop('case', result['data'])}.json").write_text(json.dumps(result, indent=2) + "\n")
         print(json.dumps(result, indent=2))
+    write_table(RESULTS)
 
 
 main()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shoebox.base.errors import UsageError
-from shoebox.data.batches import batches, order
+from shoebox.data.batches import Resident, batches, order, resident
 from shoebox.data.index import ImageIndex
 
 
@@ -127,3 +127,21 @@ def test_weights_balance() -> None:
 def test_impossible_weights_are_refused(weights: list[float]) -> None:
     with pytest.raises(UsageError, match="sampling weights"):
         order(2, seed=0, epoch=0, weights=np.array(weights))
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_pack_on_the_device_gives_the_same_batches(drop_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shoebox.data.batches.CHUNK_BYTES", 3 * 4 * 4 * 7)
+    rows = order(20, seed=1, epoch=2)
+    made = {"batch_size": 6, "start": 1, "drop_last": drop_last}
+    here, there = (list(batches(packed, rows, **made)) for packed in (Numbered(), Resident(Numbered(), "cpu")))
+    assert len(here) == len(there) == 3 - drop_last
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one.pictures, other.pictures) and torch.equal(one.labels, other.labels)
+        assert one.rows.tolist() == other.rows.tolist()
+        assert other.pictures.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_on_a_cpu_the_pack_stays_where_it_is() -> None:
+    packed = Numbered()
+    assert resident(packed, "cpu") is packed

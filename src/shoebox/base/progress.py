@@ -90,7 +90,9 @@ def progress_for(*, quiet: bool) -> Progress:
 def printable(text: str) -> str:
     """`text` with control characters and undecodable bytes of file names shown as escapes, so that a name cannot
     move the cursor or forge a line."""
-    return "".join(c if c.isprintable() or c in "\n\xa0" else c.encode("unicode_escape", "replace").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\xa0" else c.encode("unicode_escape", "replace").decode() for c in text
+    )
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """Batches: pictures out of a pack, in a given order, on the device, with the next ones being gathered meanwhile.
 
 In: a pack, and the rows in the order wanted (`order` makes one that depends only on the seed and the epoch).
-Out: `Batch`es of uint8 pictures. Nothing here is random, so a run can start in the middle of an epoch.
+Out: `Batch`es of uint8 pictures. Nothing here is random, so a run can start in the middle of an epoch. A pack that fits
+a GPU is copied there once (`resident`); its batches are then gathered by the GPU itself.
 """
 
 from collections import deque
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from shoebox.base.errors import UsageError
 from shoebox.data.index import ImageIndex
+from shoebox.data.stream import Stream
 
 
 class Packed(Protocol):
@@ -27,6 +29,11 @@ class Packed(Protocol):
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The pictures of these rows, (n,S,S,3) uint8; or what stands for them, channels last."""
+
+
+ROOM = 0.5
+"""Share of a GPU's free memory that a pack may take; the rest is for training."""
+CHUNK_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +101,9 @@ def batches(
     device = torch.device(device)
     end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
     pieces = (rows[first : first + batch_size] for first in range(start * batch_size, end, batch_size))
+    if isinstance(packed, Resident):
+        yield from map(packed.batch, pieces)
+        return
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
         try:
@@ -121,3 +131,44 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
     return Batch(batch.pictures.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True), batch.rows)
+
+
+class Resident:
+    """A pack whose pictures lie on a device.
+
+    Args:
+        packed: what to copy there, all of it.
+        device: where to.
+    """
+
+    def __init__(self, packed: Packed, device: torch.device | str) -> None:
+        self.index = packed.index
+        self._packed = packed
+        count = max(1, CHUNK_BYTES // _picture_bytes(packed))
+        every = np.arange(len(packed.index))
+        one = torch.from_numpy(packed.gather(every[:1]))
+        self._pictures = torch.empty((len(every), *one.shape[1:]), dtype=one.dtype, device=device)
+        for i in range(0, len(every), count):
+            self._pictures[i : i + count] = torch.from_numpy(packed.gather(every[i : i + count])).to(device)
+        self._labels = torch.from_numpy(packed.index.labels).to(device)
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The pictures of these rows in main memory."""
+        return self._packed.gather(rows)
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """One batch, gathered by the device; nothing waits for it."""
+        where = torch.from_numpy(rows).to(self._labels.device, non_blocking=True)
+        return Batch(self._pictures[where].permute(0, 3, 1, 2), self._labels[where], rows)
+
+
+def resident(packed: Packed, device: str) -> Packed:
+    """The pack, copied to the device where that is a GPU with room for it; else the pack as it is."""
+    if not device.startswith("cuda") or isinstance(packed, Stream) or not len(packed.index):
+        return packed
+    free, _ = torch.cuda.mem_get_info(device)
+    return Resident(packed, device) if _picture_bytes(packed) * len(packed.index) < ROOM * free else packed
+
+
+def _picture_bytes(packed: Packed) -> int:
+    return max(1, packed.gather(np.arange(1)).nbytes)

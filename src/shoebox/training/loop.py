@@ -85,7 +85,8 @@ def train_epoch(session: Session) -> dict[str, float]:
             raise Stopped(session.stop[0], "stopped")
         if session.clock.progress(state.updates) >= 1:
             break
-    figures = measure(torch.cat(parts.seen["labels"]).numpy(), torch.cat(parts.seen["logits"]).numpy())
+    labels, logits = (torch.cat([kept.cpu() for kept in parts.seen[name]]).numpy() for name in ("labels", "logits"))
+    figures = measure(labels, logits)
     parts.seen.clear()
     if not np.isfinite(figures["loss"]):
         raise Diverged
@@ -100,7 +101,7 @@ def update(session: Session, batch: Batch) -> None:
     torch.manual_seed(seed)
     generator = torch.Generator(session.runtime.device).manual_seed(seed)
     classes = len(session.packed.index.classes)
-    rows = torch.from_numpy(batch.rows).to(batch.labels.device)
+    rows = torch.from_numpy(batch.rows).to(batch.labels.device, non_blocking=True)
     targets = F.one_hot(batch.labels, classes).float()
     pictures, targets = session.augment(batch.pictures, targets, Draw(generator, state.epoch, rows))
     side = side_at(session.share, session.pipeline.size, recipe.grow or 1.0)
@@ -179,8 +180,8 @@ def keep_seen(seen: dict[str, list[Tensor]], logits: Tensor, labels: Tensor) -> 
     """Keep a step's logits and labels for the epoch's figures, within `SEEN_BYTES`."""
     kept = seen.setdefault("logits", [])
     if not kept or sum(map(len, kept)) * logits.shape[1] * 4 < SEEN_BYTES:
-        kept.append(logits.detach().cpu())
-        seen.setdefault("labels", []).append(labels.cpu())
+        kept.append(logits.detach())  # on the device: fetching them would wait for it
+        seen.setdefault("labels", []).append(labels)
 
 
 @contextlib.contextmanager

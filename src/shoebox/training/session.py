@@ -22,7 +22,7 @@ from shoebox.base.recipe import Recipe
 from shoebox.base.registry import parse_spec
 from shoebox.base.runtime import Runtime, derive_seed
 from shoebox.data.augment import compose
-from shoebox.data.batches import Packed
+from shoebox.data.batches import Packed, resident
 from shoebox.data.draw import Draw
 from shoebox.data.pack import Pack, Stream
 from shoebox.models import MODELS, Pretrained, build_model, build_pretrained, find_architecture, load_weights
@@ -138,6 +138,7 @@ def assemble(
             pictures = torch.from_numpy(packed.gather(np.sort(draw))).permute(0, 3, 1, 2).to(runtime.device)
             with torch.no_grad():
                 network.prepare(pipeline.inputs(pictures))
+    packed = resident(packed, runtime.device)
     labels = index.labels[rows["train"]]
     even = even_weights(labels, classes)
     session = Session(

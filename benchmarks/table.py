@@ -1,0 +1,97 @@
+"""The README's tables of measurements, written anew from benchmarks/results."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import PEERS
+
+README = Path(__file__).parent.parent / "README.md"
+BETWEEN = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DOTALL)
+
+
+def write_table(results: Path) -> None:
+    """Put what the results say between the README's two marks."""
+    found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
+    parts = [tables(kind, found) for kind in (peers, minutes, loading)]
+    text = "\n".join(part for part in parts if part)
+    README.write_text(BETWEEN.sub(lambda _: text, README.read_text()))
+
+
+def tables(kind: Any, found: list[dict[str, Any]]) -> str:
+    """One table of all results of a kind, or nothing."""
+    name, head, rows_of = kind
+    rows = [" | ".join(row) for result in found if _is(result, name) for row in rows_of(result)]
+    rule = "|".join("---" for _ in head)
+    return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {row} |" for row in rows), ""]) if rows else ""
+
+
+def _is(result: dict[str, Any], name: str) -> bool:
+    return result["benchmark"] == name and "skipped" not in result
+
+
+def _peers(result: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for name, row in result["trainers"].items():
+        title = "**Shoebox**" if name == "shoebox" else PEERS[name][0]
+        ahead = "" if name == "shoebox" else f"{result['points_ahead'][name]:+.1f}"
+        given = f"{result['data']}, {result['minutes']:g} min"
+        rows.append([given, title, f"{row['accuracy']:.3f}", f"{row['seconds'] / 60:.1f}", ahead, day(result)])
+    return rows
+
+
+def _minutes(result: dict[str, Any]) -> list[list[str]]:
+    return [
+        [
+            result["data"],
+            f"{row['minutes']:g}",
+            f"{row['seconds'] / 60:.2f}",
+            str(row["seed"]),
+            f"{row['part']} {row['accuracy']:.4f}",
+            f"`{row['model']}`",
+            f"{row['peak_gib']:.2f}",
+            day(result),
+        ]
+        for row in result["rows"]
+    ]
+
+
+def _loading(result: dict[str, Any]) -> list[list[str]]:
+    return [
+        [
+            f"{result['data']}, {result['side_px']} px",
+            f"{result['imagefolder_per_second']:,.0f}",
+            f"{result['later_epochs_per_second']:,.0f}",
+            f"{result['later_epochs_ratio']:.0f}×",
+            f"{result['packing_per_second']:,.0f}",
+            f"{result['packing_share']:.2f}",
+            day(result),
+        ]
+    ]
+
+
+def day(result: dict[str, Any]) -> str:
+    """When it was measured."""
+    return str(result["machine"]["date"])
+
+
+peers = ("peers", ["data, time", "trainer", "accuracy", "minutes taken", "Shoebox is ahead by, points", "date"], _peers)
+minutes = (
+    "minutes",
+    ["data", "minutes asked", "taken", "seed", "accuracy", "network chosen", "most memory, GiB", "date"],
+    _minutes,
+)
+loading = (
+    "loading",
+    [
+        "data",
+        "ImageFolder + DataLoader, pictures/s",
+        "Shoebox, later epochs",
+        "ratio",
+        "packing",
+        "of what two cores of Pillow decode",
+        "date",
+    ],
+    _loading,
+)
