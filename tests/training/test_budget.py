@@ -31,6 +31,16 @@ def test_the_width_follows_the_speed_of_the_machine(packed_plan, monkeypatch, ra
     assert fitted.recipe.grow == budget.GROW
 
 
+def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_plan, monkeypatch):
+    """Every width is as slow as the widest here; the narrowest is taken only once none is enough."""
+    made, packed = packed_plan
+    asked = []
+    monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 3.0)
+    fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
+    assert asked == [1.0, 0.75, 0.5, 0.375, 0.25]
+    assert fitted.recipe.model == "speednet(width=0.25)"
+
+
 def test_a_recipe_that_says_how_pictures_grow_is_followed(packed_plan, monkeypatch):
     made, packed = packed_plan
     monkeypatch.setattr(budget, "training_rate", lambda *_: 1.0)
@@ -44,7 +54,7 @@ def test_smaller_pictures_cost_less():
 
 def test_the_rate_is_measured(packed_plan):
     made, packed = packed_plan
-    assert 0 < budget.training_rate(made, packed, Runtime("cpu", "fp32", ""), steps=1) < np.inf
+    assert 0 < budget.training_rate(made, packed, Runtime("cpu", "fp32", ""), 0.25, steps=1) < np.inf
 
 
 def test_a_resumed_run_keeps_the_width_it_began_with(tmp_path, make_folder, monkeypatch):

@@ -1,12 +1,16 @@
 """What a fine-tuning is planned to do, from rates that are given here instead of measured."""
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shoebox.base.recipe import Recipe
+from shoebox.data.index import ImageIndex
+from shoebox.training import probe_plan
 from shoebox.training.boundary import Boundary, Crossing
-from shoebox.training.probe_plan import affordable_size, usable_sides
+from shoebox.training.probe_plan import affordable_size, probed_rows, usable_sides
 from shoebox.training.transfer_plan import VIEWS, Depth, explained, most_passes, wanted_passes
 
 BOUNDARY = Boundary(4, (Crossing("body.layer1", (24, 16, 16)),), 64)
@@ -52,7 +56,22 @@ def test_views_that_the_disk_has_no_room_for_are_not_kept(monkeypatch):
 
 
 def test_of_a_large_set_fewer_passes_are_wanted():
-    assert [wanted_passes(count) for count in (10, 9_469, 45_000, 10**7)] == [5, 5, 3, 2]
+    assert [wanted_passes(count, 4) for count in (10, 8_000, 10_000, 80_000)] == [5, 5, 4, 0.5]
+    assert wanted_passes(80_000, 0) > wanted_passes(80_000, 4)
+
+
+def test_a_probe_that_is_not_the_end_looks_at_some_of_a_large_training_part(monkeypatch):
+    monkeypatch.setattr(probe_plan, "PROBED", 30)
+    part = np.array(["train"] * 80 + ["val"] * 15 + ["test"] * 5)
+    labels = np.where(np.arange(100) == 3, -1, np.arange(100) % 2)
+    index = ImageIndex(Path(), tuple(f"{i}.png" for i in range(100)), labels, ("a", "b"), part)
+    rows = probed_rows(index, Recipe())
+    assert len(rows["train"]) == 30 and set(rows["train"]) <= set(range(80)) - {3}
+    assert rows["val"].tolist() == list(range(80, 95))
+    assert rows["train"].tolist() == probed_rows(index, Recipe())["train"].tolist()
+    assert rows["train"].tolist() != probed_rows(index, Recipe(seed=1))["train"].tolist()
+    for last in (Recipe(epochs=1), Recipe(trainable="head")):
+        assert len(probed_rows(index, last)["train"]) == 79
 
 
 def test_the_lines_say_what_and_why():

@@ -36,22 +36,28 @@ GROW = 0.625
 def fit_to_time(
     plan: Plan, packed: Pack | Stream, runtime: Runtime, seconds: float, progress: Progress, least: float = EPOCHS
 ) -> Plan:
-    """Replace a bare "speednet" by the widest that gets `least` passes over the training part in `seconds`."""
+    """Replace a bare "speednet" by the widest that gets `least` passes over the training part in `seconds`.
+
+    A width is measured only where the rate of the widest leaves hope for it: a narrow network is slower than its
+    multiply-adds say.
+    """
     size, classes = plan.preprocess.size, len(packed.index.classes)
     pictures = max(int((packed.index.part == "train").sum()), 1)
-    rate = training_rate(plan, packed, runtime)
-    whole = cost(1.0, classes, size)
     grow = plan.recipe.grow or GROW
     sides = [side_at(share, size, grow) for share in np.linspace(0, 1, 100)]
-    gain = float(np.mean([whole / cost(1.0, classes, size, side) for side in sides]))
-    passes = {w: seconds * rate * gain * whole / cost(w, classes, size) / pictures for w in WIDTHS}
-    width = next((width for width in WIDTHS if passes[width] >= least), WIDTHS[-1])
-    speed = rate * whole / cost(width, classes, size)
+    gain = float(np.mean([cost(1.0, classes, size) / cost(1.0, classes, size, side) for side in sides]))
+    width, rate = WIDTHS[0], training_rate(plan, packed, runtime, WIDTHS[0])
+    hoped = {w: rate * cost(1.0, classes, size) / cost(w, classes, size) for w in WIDTHS}
+    for narrower in WIDTHS[1:]:
+        if seconds * rate * gain / pictures >= least:
+            break
+        if seconds * hoped[narrower] * gain / pictures >= least or narrower == WIDTHS[-1]:
+            width, rate = narrower, training_rate(plan, packed, runtime, narrower)
     recipe = plan.recipe
-    progress.say(f"plan: speednet(width={width}), measured at {speed:,.0f} pictures/s of {size} px here")
+    progress.say(f"plan: speednet(width={width}), measured at {rate:,.0f} pictures/s of {size} px here")
     progress.say(
-        f"      about {passes[width]:.0f} passes over {pictures:,} pictures in {seconds:.0f} s; the first two thirds "
-        f"grow from {sides[0]} to {size} px, in all {gain:.1f} times as fast"
+        f"      about {seconds * rate * gain / pictures:.0f} passes over {pictures:,} pictures in {seconds:.0f} s; the "
+        f"first two thirds grow from {sides[0]} to {size} px, in all {gain:.1f} times as fast"
     )
     progress.say(
         f"      {recipe.batch_size} pictures a step, {recipe.optimizer} at {recipe.lr}, {recipe.schedule} to zero as "
@@ -66,9 +72,10 @@ def cost(width: float, classes: int, size: int, side: int | None = None) -> int:
     return summary(build_model(f"speednet(width={width})", classes=classes, size=size), side or size).multiply_adds
 
 
-def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, steps: int = 3) -> float:
-    """Pictures a second of forward and backward passes of the plan's network, the best of a few steps."""
-    network = build_model(plan.recipe.model or "speednet", classes=len(packed.index.classes), size=plan.preprocess.size)
+def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, width: float, steps: int = 3) -> float:
+    """Pictures a second of forward and backward passes of a speednet for the plan, the best of a few steps."""
+    classes = len(packed.index.classes)
+    network = build_model(f"speednet(width={width})", classes=classes, size=plan.preprocess.size)
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device).train()
     rows = np.arange(min(plan.recipe.batch_size or 1, len(packed)))
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)

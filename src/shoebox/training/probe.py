@@ -25,6 +25,7 @@ from shoebox.training.features import Trunk, compute
 from shoebox.training.finish import save_classifier
 from shoebox.training.head import Head, fit_head, neighbours_vote, repeated_score
 from shoebox.training.planner import Plan
+from shoebox.training.probe_plan import probed_rows
 from shoebox.training.session import even_weights
 from shoebox.training.state import TrainState
 
@@ -59,7 +60,7 @@ def fit_probe(
     """
     started = time.monotonic()
     index = packed.index
-    rows = {part: np.flatnonzero((index.part == part) & (index.labels >= 0)) for part in ("train", "val")}
+    rows = probed_rows(index, plan.recipe)
     seen = compute(trunk, packed, np.sort(np.concatenate([*rows.values()])), cache=cache, progress=progress)
     train, val = (Part(rows[part], index.labels[rows[part]], seen.of(rows[part])) for part in ("train", "val"))
     classes = len(index.classes)
@@ -79,6 +80,9 @@ def fit_probe(
         both = (torch.cat([train.features, val.features]), np.concatenate([train.labels, val.labels]))
         row["cv_accuracy"], row["cv_spread"] = repeated_score(*both, classes, head.strength, seed=plan.recipe.seed)
     _keep(network, plan, folder, packed, runtime, row, head, val)
+    labelled = int(((index.part == "train") & (index.labels >= 0)).sum())
+    if len(train.rows) < labelled:
+        progress.say(f"probe | learnt from {len(train.rows):,} of the {labelled:,} training pictures")
     progress.say(f"probe | {_reached(head, train, val, row, classes, plan.recipe.seed)}")
     source = f"features at {seen.rate:,.0f} pictures/s" if seen.rate else "features from the cache"
     progress.say(f"      | {duration(time.monotonic() - started)}, {source} | a classifier is saved in {folder}")

@@ -4,7 +4,7 @@ In: a plan whose network has a fitted head, the pack, the seconds there are. Out
 two lines that say what will be done and why.
 
 Below the frozen boundary a picture is computed forward, once a pass or once a kept view; above it, forward and backward
-in every pass. Thawing more teaches more and costs more: the deepest thaw that still gets `PASSES` passes is taken.
+in every pass. Thawing more teaches more and costs more: the deepest thaw that still gets enough looks is taken.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ from shoebox.training.boundary import Boundary, cut, find_boundary
 from shoebox.training.features import Trunk
 from shoebox.training.planner import Plan
 from shoebox.training.probe import FEW
-from shoebox.training.probe_plan import few_pictures, with_precision
+from shoebox.training.probe_plan import LOOKS, LOOKS_LEAST, PASSES, few_pictures, with_precision
 
-PASSES, PASSES_LEAST, LOOKS = 5, 2, 120_000
-"""Passes over the training part that a fine-tuning should get at least; fewer of a large part, down to 2, once so many
-pictures have been looked at: what is frozen for the sake of passes cannot learn from them. MobileNetV2 on CIFAR-10, a
-minute of one core: at 64 px 0.77 with everything thawed, 0.81 with 4 of 19 stages frozen, which makes a pass twice as
-fast, 0.805 with 7; at 96 px 0.83 with 4, 0.84 with 7. Ten minutes of two cores with 10 frozen: 0.89."""
+EVERYTHING = 5
+"""How many times as many looks are wanted where nothing is to stay frozen: the lowest stages cost most and have least
+to learn. MobileNetV2 on CIFAR-10, a minute of one core: at 64 px 0.77 with everything thawed, 0.81 with 4 of 19 stages
+frozen, which makes a pass twice as fast."""
 
 LIGHT_BELOW = 8
 """Passes below which pictures are only flipped: there is no time to learn them by heart. Seen on CIFAR-10, 9,500 of its
@@ -128,15 +127,15 @@ def plan_tuning(
     unhurried = UNHURRIED if train + val > FEW else UNHURRIED_FEW
     given = unhurried if seconds is None else seconds
     limit = recipe.epochs - 1 if open_recipe.epochs and recipe.epochs else None
-    wanted = min(wanted_passes(train), limit or PASSES)
     stages = len(network.stages())
     if recipe.trainable is None:
         frozen = sorted({round(share * stages) for share in (DEPTHS if train + val > FEW else DEPTHS_FEW)})
     else:
         freeze(network, recipe.trainable)
         frozen = [frozen_stages(network)]
-    best, place, started = None, 0, time.monotonic()
+    best, place, wanted, started = None, 0, 0.0, time.monotonic()
     while given > 0 and place < len(frozen):
+        wanted = min(wanted_passes(train, frozen[place]), limit or PASSES)
         depth = measured(pipeline, trunk, frozen[place], packed, recipe, runtime)
         found = most_passes(depth, recipe, train, val, given, wanted, len(packed))
         best = found if best is None or found.passes > best.passes else best
@@ -145,7 +144,8 @@ def plan_tuning(
         # What cannot be enough, or would take long to find out, is passed over.
         late = time.monotonic() - started > MEASURING
         place = len(frozen) - 1 if late else min(place + (2 if 3 * best.passes < wanted else 1), len(frozen) - 1)
-    if best is None or (best.passes < 1 and limit is None) or limit == 0:
+    few = best is None or best.passes * train < min(train, LOOKS_LEAST)
+    if best is None or (few and limit is None) or limit == 0:
         progress.say(f"plan: no fine-tuning, {'as asked' if limit == 0 else 'for which there is no time'}")
         return dataclasses.replace(plan, recipe=recipe.override({"trainable": "head", "views": 0, "epochs": 1}))
     epochs = 1 + (limit or (MOST_PASSES if seconds is None else max(2 * round(best.passes), 40)))
@@ -161,12 +161,14 @@ def plan_tuning(
     return dataclasses.replace(plan, recipe=recipe.override(chosen))
 
 
-def wanted_passes(train: int) -> int:
+def wanted_passes(train: int, frozen: int) -> float:
     """How many passes over so many pictures are enough to thaw more rather than to pass once more."""
-    return min(PASSES, max(PASSES_LEAST, round(LOOKS / max(train, 1))))
+    return min(PASSES, LOOKS * (1 if frozen else EVERYTHING) / max(train, 1))
 
 
-def most_passes(depth: Depth, recipe: Recipe, train: int, val: int, given: float, wanted: int, pictures: int) -> Tuning:
+def most_passes(
+    depth: Depth, recipe: Recipe, train: int, val: int, given: float, wanted: float, pictures: int
+) -> Tuning:
     """The most looks at each picture with which `wanted` passes fit, fresh ones first; else the most passes."""
     best = Tuning(depth, 0, 0.0)
     picture = 0 if depth.boundary is None else 2 * int(np.prod(depth.boundary.shape))
@@ -182,7 +184,7 @@ def most_passes(depth: Depth, recipe: Recipe, train: int, val: int, given: float
 
 
 def explained(
-    tuning: Tuning, stages: int, seconds: float | None, most: int, wanted: int, patience: object
+    tuning: Tuning, stages: int, seconds: float | None, most: int, wanted: float, patience: object
 ) -> tuple[str, str]:
     """The two lines that say what fine-tuning will do, and why."""
     depth, views = tuning.depth, tuning.views
@@ -191,7 +193,7 @@ def explained(
     )
     looks = f"what is below kept for {views} look{'s' if views > 1 else ''} at each picture, " if views else ""
     why = "as deep as" if tuning.passes >= wanted else "the most passes there are, though fewer than the"
-    first = f"then {part} at {depth.rate:,.0f} pictures/s in {depth.precision}, {looks}{why} {wanted} passes allow"
+    first = f"then {part} at {depth.rate:,.0f} pictures/s in {depth.precision}, {looks}{why} {wanted:.2g} passes allow"
     if seconds is not None:
         return (
             first,
