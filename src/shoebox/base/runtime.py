@@ -64,15 +64,10 @@ def choose_device(device: str = "auto") -> str:
 
 
 def choose_runtime(device: str = "auto", precision: Precision = "auto") -> Runtime:
-    """Decide what to run on and in which arithmetic, measuring where it matters (about 0.1 s on a CPU).
-
-    On a CPU this process keeps its memory from then on (see `keep_memory`).
-    """
+    """Decide what to run on and in which arithmetic, measuring where it matters (about 0.1 s on a CPU)."""
     import torch
 
     device = choose_device(device)
-    if device == "cpu":
-        keep_memory()
     if precision != "auto":
         return Runtime(device, precision, f"{device} in {precision}, as asked")
     if device.startswith("cuda"):
@@ -136,22 +131,15 @@ def wait_politely() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-def keep_memory() -> None:
-    """Keep the memory that this process frees, up to 2 GiB, for what it allocates next (GNU libc only).
+def ask_for_large_pages() -> None:
+    """Have torch ask the kernel for pages of 2 MiB for large tensors, where it offers them (Linux).
 
-    Left alone, every array of over 32 MiB comes fresh from the kernel, which clears it page by page, and goes back at
-    once: a training step here, whose activations are such arrays, spent a fifth of its time on that.
+    A tensor of over 32 MiB comes fresh from the kernel each time, which clears it page by page: with pages of 4 KiB, a
+    training step here, whose activations are such tensors, spent a fifth of its time on that. Keeping freed memory
+    instead (`M_MMAP_MAX=0`) is as fast, but small results between large ones then pin gigabytes. Takes effect only
+    before torch is imported; a person's own setting stays.
     """
-    import ctypes
-
-    mmap_max, trim_threshold, top_pad = -4, -1, -2  # their numbers in malloc.h
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 64 << 20)
-    mallopt(mmap_max, 0)
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def machine_key() -> str:
