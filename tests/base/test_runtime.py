@@ -20,9 +20,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(
-    not PAGES.exists() or "[madvise]" not in PAGES.read_text(), reason="the kernel offers no such pages"
-)
+@pytest.mark.skipif(not PAGES.exists() or "[madvise]" not in PAGES.read_text(), reason="the kernel offers none")
 def test_large_tensors_come_in_large_pages() -> None:
     """Eight tensors of 64 MiB, one after the other: otherwise each takes 16,384 pages."""
 
