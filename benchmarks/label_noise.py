@@ -36,8 +36,9 @@ def measure(data: str) -> dict[str, Any]:
     index = open_source(data)
     clean = index.labels
     where = in_original_order(index, noise["clean_label"])
-    result = {}
-    for kind in os.environ.get("NOISE", "aggre_label random_label1 worse_label").split():
+    kinds = os.environ.get("NOISE", "aggre_label random_label1 worse_label").split()
+    result: dict[str, Any] = {"case": "-".join(["cifar10n", *(kind.partition("_")[0] for kind in kinds)])}
+    for kind in kinds:
         start = time.monotonic()
         noisy = replace(index, labels=noise[kind][where].astype(np.int64))
         evidence = gather(noisy, survey(noisy))

@@ -14,7 +14,7 @@ BETWEEN = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DO
 def write_table(results: Path) -> None:
     """Put what the results say between the README's two marks."""
     found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
-    parts = [tables(kind, found) for kind in (peers, minutes, loading)]
+    parts = [tables(kind, found) for kind in (peers, minutes, loading, label_noise)]
     text = "\n".join(part for part in parts if part)
     README.write_text(BETWEEN.sub(lambda _: text, README.read_text()))
 
@@ -71,6 +71,18 @@ def _loading(result: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def _label_noise(result: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for kind, found in result.items():
+        if isinstance(found, dict) and "wrong" in found:
+            ours, plain = found["shoebox"], found["cleanlab"]
+            figures = [ours["precision"], ours["recall"], ours["auprc"], plain["auprc"]]
+            rows.append(
+                [f"`{kind}`, {found['wrong']:.1%} wrong", *(f"{figure:.2f}" for figure in figures), day(result)]
+            )
+    return rows
+
+
 def day(result: dict[str, Any]) -> str:
     """When it was measured."""
     return str(result["machine"]["date"])
@@ -94,4 +106,16 @@ loading = (
         "date",
     ],
     _loading,
+)
+label_noise = (
+    "label_noise",
+    [
+        "labels people gave CIFAR-10 (CIFAR-10N)",
+        "precision of `check --labels`",
+        "recall",
+        "area under the curve",
+        "plain cleanlab's",
+        "date",
+    ],
+    _label_noise,
 )
