@@ -27,8 +27,8 @@ import psutil
 
 MOST_PICTURES = 500
 LIT = (
-    {"workers_per_device": 1, "max_batch_size": 16, "batch_timeout": 0.005},
     {"workers_per_device": 2, "max_batch_size": 16, "batch_timeout": 0.005},
+    {"workers_per_device": 2, "max_batch_size": 8, "batch_timeout": 0.005},
     {"workers_per_device": 2, "max_batch_size": 1},
 )
 LITSERVE = """

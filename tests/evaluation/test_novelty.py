@@ -43,6 +43,15 @@ def test_the_distance_is_that_to_the_kth_neighbour():
     assert found.threshold == pytest.approx(np.quantile(own, 0.95), abs=1e-3)
 
 
+def test_of_a_large_validation_part_some_are_the_bank(monkeypatch):
+    monkeypatch.setattr("shoebox.evaluation.novelty.BANK", 300)
+    novelty = fit_novelty(drawn(2_000, 0), "knn", false_alarms=0.1)
+    known, foreign = drawn(1_000, 1), drawn(300, 2, foreign=True)
+    assert novelty.bank.shape == (300, 8)
+    assert novelty.foreign(known).mean() == pytest.approx(0.1, abs=0.03)
+    assert roc(novelty.scores(known), novelty.scores(foreign)).auroc > 0.95
+
+
 def test_the_roc_equals_scikit_learns():
     random = np.random.default_rng(0)
     known, foreign = random.normal(size=200).round(1), random.normal(0.8, size=150).round(1)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from shoebox.base.errors import MissingExtra, ShoeboxError, UsageError
 from shoebox.base.onnxruntime import import_onnxruntime
+from shoebox.base.runtime import at_once
 from shoebox.data.picture import Unreadable
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.reading import work_through
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from shoebox.classifier import Classifier
 
 Item = TypeVar("Item", bound="str | Path | bytes | NDArray[np.uint8]")
+
+MOST_AT_ONCE = 32
+"""Pictures in a batch of an exported network: more gain nothing, and the first would wait longer for its answer."""
 
 INPUT, OUTPUTS = "pictures", ("probabilities", "features")
 """The names of an exported graph's input and outputs."""
@@ -58,13 +62,12 @@ class Backend(Protocol):
 class _Exported:
     """What all exported classifiers have: the folder's `config.json`."""
 
-    batch = 16
-
     def __init__(self, name: str, folder: Path, config: dict[str, Any]) -> None:
         self.name = name
         self.folder = folder
         self.classes = tuple(config["label_names"])
         self.preprocess = Preprocess.from_dict(config["preprocess"])
+        self.batch = min(MOST_AT_ONCE, at_once("cpu", self.preprocess.size))
         self.workers = processors()
 
 

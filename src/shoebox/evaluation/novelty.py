@@ -16,6 +16,8 @@ from shoebox.evaluation.metrics import METRICS
 NEIGHBOURS = 10
 METHODS = ("both", "energy", "knn")
 CHUNK_CELLS = 4_000_000  # distances at a time
+BANK = 2_000
+"""Validation pictures that others are measured against: a server reads all of them for every batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class Novelty:
             its standard deviations from its mean on validation; the two err on different pictures.
         threshold: a picture whose score is above it is called foreign.
         false_alarms: the share of validation pictures above the threshold, chosen beforehand.
-        bank: (M, D) float32, the features of the validation pictures, each of length 1; none for "energy".
+        bank: (M, D) float32, the features of up to `BANK` validation pictures, each of length 1; none for "energy".
         neighbours: k.
         moments: for each score used, its mean and standard deviation on validation.
     """
@@ -94,9 +96,13 @@ def fit_novelty(
     if method != "knn":
         own.append(_energy(validation))
     if method != "energy":
-        bank = _unit(validation)
+        features = _unit(validation)
+        kept = np.sort(np.random.default_rng(0).permutation(len(features))[:BANK])
+        bank = features[kept]
         neighbours = min(neighbours, len(bank) - 1)
-        own.append(_distances(bank, bank, neighbours + 1))  # each is its own nearest
+        distances = _distances(features, bank, neighbours)
+        distances[kept] = _distances(bank, bank, neighbours + 1)  # each is its own nearest
+        own.append(distances)
     moments = tuple((float(scores.mean()), float(scores.std()) or 1.0) for scores in own)
     threshold = float(np.quantile(_joined(own, moments), 1 - false_alarms))
     return Novelty(method, threshold, false_alarms, bank, neighbours, moments)

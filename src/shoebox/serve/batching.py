@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from shoebox.data.picture import Unreadable
 from shoebox.data.stream import processors
@@ -82,6 +83,8 @@ class Batcher:
 
     def start(self, version: Version) -> None:
         """Start the threads, and the first decoding processes, for a version to come."""
+        # Each thread computes by itself: a BLAS with threads of its own would have them wait for each other.
+        threadpool_limits(1, user_api="blas")
         count = max(version.backend.workers, processors()) + 1
         decoders = [self._decoder(version) for _ in range(count)]
         self._threads = [threading.Thread(target=self._work, args=(d,), name="batch", daemon=True) for d in decoders]
@@ -135,7 +138,7 @@ class Batcher:
             first = self._queue[0].version
             side = first.preprocess.store
             most = min(first.backend.batch, max(1, CHUNK_BYTES // (3 * side * side)))
-            most = min(most, -(-len(self._queue) // (len(self._threads) - 1)))
+            most = min(most, -(-len(self._queue) // len(self._threads)))
             taken = [self._queue.popleft()]
             size = len(taken[0].data)
             while len(taken) < most and self._queue and self._queue[0].version is first:
