@@ -10,6 +10,7 @@ import csv
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -85,7 +86,9 @@ def torch_export(classifier: Classifier, folder: Path, sample: Sample) -> None:
 
     from shoebox.deploy.graph import export_program
 
-    torch.export.save(export_program(classifier), folder / "model.pt2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of weights that share memory, which are written whole
+        torch.export.save(export_program(classifier), folder / "model.pt2")
 
 
 @EXPORTS.register
