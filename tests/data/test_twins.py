@@ -109,3 +109,17 @@ def test_the_work_grows_with_the_number_of_pictures_and_not_with_its_square(monk
 
 def test_clusters_are_the_connected_parts():
     assert united(6, np.array([[4, 5], [1, 4], [2, 3]])).tolist() == [0, 1, 2, 2, 1, 1]
+
+
+def framed(image):
+    """A faint picture in a strong frame."""
+    pixels = np.full((64, 64, 3), 255, np.uint8)
+    pixels[4:60, 4:60] = 110 + np.asarray(image.resize((56, 56))) // 16
+    return Image.fromarray(pixels)
+
+
+def test_a_frame_in_common_is_not_one_picture_under_two_labels():
+    everything = [*(scene(i) for i in range(60)), framed(scene(60)), framed(scene(61)), saved(scene(0), 60)]
+    every = thumbs(everything)
+    assert find_twins(every).pairs.tolist() == [[0, 62], [60, 61]], "the frame fools the likeness"
+    assert find_twins(every, np.arange(63)).pairs.tolist() == [[0, 62]]

@@ -25,6 +25,7 @@ _COARSE = (2.5, 10.0)
 _FREQUENCIES = 10  # along each side, of a descriptor
 _DETAILS = 16  # the same of `details`
 _CHUNK = 2048
+_MARGIN = 4  # pixels of a thumbnail on each side that are not its middle
 _HOPEFUL = 0.65  # the likeness after a first alignment that is worth a second; a crop by 5 % reaches 0.8
 MIRROR = np.tile((-1.0) ** np.arange(_DETAILS), _DETAILS).astype(np.float32)
 """What `details` are multiplied by when a picture is mirrored: odd waves change their sign."""
@@ -90,6 +91,14 @@ def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
         plain[hopeful] = np.maximum(plain[hopeful], np.maximum(_aligned(a, b), _aligned(b, a)))
         scores.append(plain)
     return np.concatenate(scores)
+
+
+def middle_likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
+    """(n,) the likeness of the middles of n pairs of thumbnails: what a frame of the same kind cannot make alike."""
+    weights = _resizing(SIDE - 2 * _MARGIN)
+    inner = slice(_MARGIN, SIDE - _MARGIN)
+    middles = [weights @ thumbs[:, inner, inner].astype(np.float32) @ weights.T for thumbs in (first, second)]
+    return likeness(*(np.clip(np.rint(middle), 0, 255).astype(np.uint8) for middle in middles))
 
 
 def _aligned(source: Floats, target: Floats) -> Floats:
