@@ -133,6 +133,10 @@ class OpenVinoBackend(_Exported):
             raise ShoeboxError(f"{folder / 'model.xml'} cannot be loaded ({_first_line(e)}): export again") from e
         self._own = local()  # a request serves one thread at a time
         self.workers = streams
+        # Its bindings make things of their own when first used; two threads that do so at once were seen to wait for
+        # each other for ever.
+        side = self.preprocess.store
+        self.scores(np.zeros((1, side, side, 3), np.uint8))
 
     def scores(self, pictures: NDArray[np.uint8]) -> Scores:
         """See `Backend`."""
