@@ -27,6 +27,8 @@ KEPT = 20
 """Jobs remembered; the oldest are forgotten first."""
 LOG_BYTES = 16_000
 """Of the end of a log that is shown."""
+AGAIN = 5.0
+"""Seconds after which a job that should stop and has not is asked again: one that imports may not hear the first."""
 PATIENCE = 20.0
 """Seconds that a job may take to save its state when the server ends, before it is killed."""
 
@@ -177,7 +179,14 @@ class Jobs:
                 os.killpg(self._process.pid, number)
 
     def _watch(self, job: Job, process: subprocess.Popen[bytes]) -> None:
-        code = process.wait()
+        while True:
+            try:
+                code = process.wait(AGAIN)
+                break
+            except subprocess.TimeoutExpired:
+                with self._lock:
+                    if job.state == "stopping":
+                        self._signal(signal.SIGINT)
         with self._lock:
             job.ended = time.time()
             job.state = "done" if code == 0 else "stopped" if job.state == "stopping" else "failed"
