@@ -49,6 +49,7 @@ def desk(tmp_path_factory):
 FORKING = """
 import json, os, sys
 import cleanlab, pandas, shoebox.deploy.report, shoebox.training.train, sklearn.linear_model, sklearn.manifold
+import torch._dynamo, torch.utils.tensorboard
 from shoebox.cli import main
 for line in sys.stdin:
     sys.argv, folder, log = json.loads(line)
