@@ -4,8 +4,8 @@ In: an ImageIndex and a Preprocess. Out: a Pack, whose `gather` copies pictures 
 would not fit the disk, a Stream with the same interface that decodes them anew each time.
 
 A pack is found again by its key: the files' names, sizes, times of change and permissions, the Preprocess as far as it
-makes stored pixels (not `size`, `mean`, `std`), Pillow's version, and the layout. Labels and parts are not in it, so
-relabelling and splitting anew decode nothing. A picture whose checksum is wrong is decoded again.
+makes stored pixels (not `size`, `mean`, `std`), the decoders' versions, and the layout. Labels and parts are not in it,
+so relabelling and splitting anew decode nothing. A picture whose checksum is wrong is decoded again.
 """
 
 import zlib

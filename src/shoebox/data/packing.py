@@ -14,6 +14,7 @@ from pathlib import Path
 import PIL
 
 from shoebox.base.progress import Progress
+from shoebox.data import jpeg
 from shoebox.data.cache import LAYOUT, Entry, Meta, new_folder, publish, remove
 from shoebox.data.decoders import Decoded, decode_all
 from shoebox.data.preprocess import Preprocess
@@ -46,7 +47,7 @@ class Packing:
 
     def entry(self, packs: Path, *, survey: bool = False) -> Entry:
         """Where the pack belongs, or else what is learnt of the files without packing them."""
-        decoder = (PIL.__version__, importlib.util.find_spec("pillow_heif") is not None)
+        decoder = (PIL.__version__, jpeg.DECODER, importlib.util.find_spec("pillow_heif") is not None)
         made = (self.preprocess.store, self.preprocess.fit, self.preprocess.interpolation)
         digest = hashlib.blake2b(repr((LAYOUT, decoder, made, survey)).encode(), digest_size=20)
         digest.update(os.fsencode(self.root.absolute()))
@@ -94,7 +95,7 @@ class Packing:
         return meta.unreadable
 
     def _decode(self, target: Path | None) -> Decoded:
-        files = [str(self.root / name) for name in self.names]
+        files = [f"{self.root}{os.sep}{name}" for name in self.names]
         decoded = decode_all(files, self.preprocess, target, threads=self.threads, progress=self.progress)
         # The key is made of the stamps from before. A file that is another one by now must not be found under it.
         for i, (before, after) in enumerate(zip(self.stamps, self._stamp(), strict=True)):
@@ -108,10 +109,10 @@ class Packing:
         )
 
     def _stamp(self) -> list[str]:
-        stamps = []
+        stamps, root = [], f"{self.root}{os.sep}"
         for name in self.names:
             try:
-                status = (self.root / name).stat()
+                status = os.stat(root + name)  # noqa: PTH116 (making a Path costs more than asking)
                 stamps.append(f"{status.st_size},{status.st_mtime_ns},{status.st_mode}")
             except OSError:
                 stamps.append("gone")

@@ -33,6 +33,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shoebox.base.errors import ShoeboxError
 from shoebox.data.header import Header, orientation, read_header
+from shoebox.data.jpeg import decode_ordinary
 from shoebox.data.names import one_line
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.signature import HEAD, sniff
@@ -98,7 +99,7 @@ def decode(source: Path | bytes, *, at_least: int | None = None) -> NDArray[np.u
     Raises:
         Unreadable: it is not a picture, or is damaged, too large, or of a format that is not opened.
     """
-    return np.array(_open(source, at_least))
+    return _array(_open(source, at_least))
 
 
 def pixel_count(path: Path) -> int:
@@ -136,7 +137,10 @@ def load(source: Path | bytes | NDArray[np.uint8], preprocess: Preprocess) -> ND
         Unreadable: as for `decode`.
     """
     side = preprocess.store
-    image = _of_pixels(source) if isinstance(source, np.ndarray) else _open(source, side)
+    opened = _of_pixels(source) if isinstance(source, np.ndarray) else _open(source, side)
+    if isinstance(opened, np.ndarray) and opened.shape[:2] == (side, side):
+        return opened
+    image = Image.fromarray(opened) if isinstance(opened, np.ndarray) else opened
     width, height = image.size
     target = (side, side)
     if preprocess.fit == "crop" and width != height:
@@ -165,8 +169,12 @@ def examine(source: Path) -> tuple[NDArray[np.uint8], Header]:
         Unreadable: as for `decode`.
     """
     headers: list[Header] = []
-    pixels = np.array(_open(source, None, headers.append))
+    pixels = _array(_open(source, None, headers.append))
     return pixels, headers[0]
+
+
+def _array(opened: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return opened if isinstance(opened, np.ndarray) else np.array(opened)
 
 
 def _of_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -175,8 +183,10 @@ def _of_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(pixels).convert("RGB")
 
 
-def _open(source: Path | bytes, at_least: int | None, look: Callable[[Header], None] | None = None) -> Image.Image:
-    """The picture as an upright Pillow image of mode RGB. Whatever fails is an `Unreadable`."""
+def _open(
+    source: Path | bytes, at_least: int | None, look: Callable[[Header], None] | None = None
+) -> Image.Image | NDArray[np.uint8]:
+    """The picture as an upright Pillow image of mode RGB, or its pixels. Whatever fails is an `Unreadable`."""
     path = "" if isinstance(source, bytes) else os.fspath(source)
     try:
         return _decode(source if isinstance(source, bytes) else _read(source), at_least, look)
@@ -214,7 +224,9 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes, at_least: int | None, look: Callable[[Header], None] | None) -> Image.Image:
+def _decode(
+    data: bytes, at_least: int | None, look: Callable[[Header], None] | None
+) -> Image.Image | NDArray[np.uint8]:
     if not data:
         raise _Refused("the file is empty")
     format, kind = sniff(data[:HEAD])
@@ -222,6 +234,10 @@ def _decode(data: bytes, at_least: int | None, look: Callable[[Header], None] | 
         raise _Refused(f"not a picture Shoebox opens: it holds {kind}")
     if format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
         raise _Refused(f"a JPEG of more than {MAX_SCANS} scans")
+    if format == "JPEG" and look is None:
+        limit = 2 * at_least if at_least else None
+        if (pixels := decode_ordinary(data, shorter_below=limit, most_pixels=MAX_PIXELS)) is not None:
+            return pixels
     image = _open_heif(data) if format == "HEIF" else Image.open(io.BytesIO(data), formats=(format,))
     if at_least and format == "JPEG" and min(image.size) >= 2 * at_least and _pixels(image) <= 2 * MAX_PIXELS:
         image.draft("RGB", (at_least, at_least))

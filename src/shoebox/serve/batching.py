@@ -85,7 +85,7 @@ class Batcher:
         """Start the threads, and the first decoding processes, for a version to come."""
         # Each thread computes by itself: a BLAS with threads of its own would have them wait for each other.
         threadpool_limits(1, user_api="blas")
-        count = max(version.backend.workers, processors()) + 1
+        count = max(version.backend.workers, processors())
         decoders = [self._decoder(version) for _ in range(count)]
         self._threads = [threading.Thread(target=self._work, args=(d,), name="batch", daemon=True) for d in decoders]
         self._threads.append(threading.Thread(target=self._watch, name="decode-deadlines", daemon=True))
