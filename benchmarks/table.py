@@ -14,7 +14,7 @@ BETWEEN = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DO
 def write_table(results: Path) -> None:
     """Put what the results say between the README's two marks."""
     found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
-    parts = [tables(kind, found) for kind in (peers, minutes, loading, label_noise)]
+    parts = [tables(kind, found) for kind in (peers, minutes, loading, steps, startup, label_noise)]
     text = "\n".join(part for part in parts if part)
     README.write_text(BETWEEN.sub(lambda _: text, README.read_text()))
 
@@ -71,6 +71,27 @@ def _loading(result: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def _steps(result: dict[str, Any]) -> list[list[str]]:
+    return [
+        [
+            f"`{name}`, 32 px",
+            f"{row['gflops']:.0f}",
+            f"{row['pictures_per_second']:.0f}",
+            f"{row['share_of_sgemm']:.2f}",
+            f"{row['share_of_product']:.2f}",
+            day(result),
+        ]
+        for name, row in result["steps"].items()
+    ]
+
+
+def _startup(result: dict[str, Any]) -> list[list[str]]:
+    found = {name: row for name, row in result.items() if isinstance(row, dict) and "median" in row}
+    return [
+        [f"`{name}`" if "," not in name else name, f"{row['median']:.2f}", day(result)] for name, row in found.items()
+    ]
+
+
 def _label_noise(result: dict[str, Any]) -> list[list[str]]:
     rows = []
     for kind, found in result.items():
@@ -107,6 +128,12 @@ loading = (
     ],
     _loading,
 )
+steps = (
+    "steps",
+    ["training step of", "GFLOP/s", "pictures/s", "of sgemm's rate", "of the product's in the step's own type", "date"],
+    _steps,
+)
+startup = ("startup", ["from a cold process", "seconds", "date"], _startup)
 label_noise = (
     "label_noise",
     [
