@@ -81,7 +81,7 @@ class Classifier:
 
         `network` is one that computes the same features in another way.
         """
-        features = (network or self.pipeline.network).features(self.pipeline.inputs(pictures.to(self.device)))
+        features = self.pipeline.seen(self.pipeline.inputs(pictures.to(self.device)), network)
         return self.pipeline.logits(features).cpu(), features.float().cpu()
 
     def predict(self, pictures: Any, top: int = 3, *, batch_size: int = 64, progress: Progress = QUIET) -> pd.DataFrame:

@@ -51,7 +51,19 @@ class Pipeline(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """Stored pixels to the vectors (N, D) that the head sees."""
-        return self.network.features(self.inputs(pictures))
+        return self.seen(self.inputs(pictures))
+
+    def seen(self, inputs: Tensor, network: Network | None = None) -> Tensor:
+        """Inputs to the vectors (N, D) that the head sees.
+
+        Where `preprocess.mirror`, the mean over each picture and its mirror image: a short training from scratch has
+        not yet taught a network that both show the same.
+
+        `network` is one that computes the same features in another way.
+        """
+        network = network or self.network
+        features = network.features(inputs)
+        return (features + network.features(inputs.flip(-1))) / 2 if self.preprocess.mirror else features
 
     def logits(self, features: Tensor) -> Tensor:
         """Vectors (N, D) to calibrated float32 logits (N, classes)."""

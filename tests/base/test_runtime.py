@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from shoebox.base.runtime import memory_kept
 
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 PROGRAM = """
@@ -29,3 +32,14 @@ def test_large_tensors_come_in_large_pages() -> None:
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     assert faults(True) < faults(False) / 4
+
+
+def test_memory_kept_ends_with_its_block_and_nothing_else_changes() -> None:
+    def total() -> float:
+        return float(sum(torch.ones(1 << 22).sum() for _ in range(4)))
+
+    with memory_kept(), pytest.raises(ZeroDivisionError):
+        assert total() == 4 << 22
+        with memory_kept():
+            raise ZeroDivisionError
+    assert total() == 4 << 22

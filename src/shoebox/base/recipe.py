@@ -57,6 +57,10 @@ class Recipe(BaseModel):
         None, description="augmentations in order, e.g. [flip, translate(pixels=2)]"
     )
 
+    mirror: bool = Field(
+        False, description="answer by the mean over a picture and its mirror image, where augment mirrors too"
+    )
+
     # Data
     validation: float = Field(
         0.1, ge=0, lt=1, description="share that becomes validation where there is none; 0: no part"

@@ -1,7 +1,7 @@
 """Preprocess: how a picture of any size becomes the square of numbers a network sees.
 
 It is part of a saved classifier, so that training and prediction cannot differ. `store`, `fit` and `interpolation` are
-applied by `shoebox.data.picture.load`; `size`, `mean` and `std` by the network's own first layers.
+applied by `shoebox.data.picture.load`; `size`, `mean`, `std` and `mirror` by the classifier's own layers.
 """
 
 import math
@@ -33,6 +33,7 @@ class Preprocess:
             takes the centre square; "pad" keeps the whole picture and its shape between grey (128) bars.
         interpolation: the filter of the resize; all three are antialiased.
         mean, std: of the red, green and blue channel on a scale of 0 to 1.
+        mirror: what the network's head sees is the mean over the picture and its mirror image.
 
     Raises:
         UsageError: a value is out of its range; the message names it.
@@ -44,8 +45,11 @@ class Preprocess:
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    mirror: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mirror, bool):
+            raise UsageError(f"mirror is {self.mirror!r}: expected true or false")
         for name in ("store", "size"):
             side = getattr(self, name)
             if type(side) is not int or not 1 <= side <= MAX_SIDE:

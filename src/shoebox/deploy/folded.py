@@ -46,7 +46,7 @@ class FoldedBackend:
     def scores(self, pictures: NDArray[np.uint8]) -> Scores:
         """See `Backend`."""
         stored = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device)
-        features = self._network.features(self._pipeline.inputs(stored).to(self._dtype))
+        features = self._pipeline.seen(self._pipeline.inputs(stored).to(self._dtype), self._network)
         logits = self._network.head(features).float() / self._pipeline.temperature
         return logits.softmax(1).cpu().numpy(), features.float().cpu().numpy()
 

@@ -18,7 +18,7 @@ from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.files import lock
 from shoebox.base.progress import QUIET, Progress, duration
 from shoebox.base.recipe import MONITORS, Recipe
-from shoebox.base.runtime import choose_runtime, derive_seed
+from shoebox.base.runtime import choose_runtime, derive_seed, memory_kept
 from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
@@ -121,7 +121,8 @@ def fit(
                 if reserve:
                     end -= reserve(session.pipeline, packed)
                 session.clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
-        drain(session, folder, on_epoch)
+        with memory_kept():
+            drain(session, folder, on_epoch)
         if made.recipe.engine == "transfer":
             progress.say(outcome(session))
         return finish(session, made, folder, index.fingerprint()), packed

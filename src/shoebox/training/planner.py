@@ -29,6 +29,8 @@ SIDES = (16, 24, 32, 48, 64, 96, 128)
 """Sides a network from scratch is given by default, px; beyond the last, a picture costs more than it teaches."""
 
 
+MUON_BATCH = 2000
+"""Pictures a step for which muon's usual rate is meant (the speed records')."""
 FINE_TUNING, FINE_TUNING_LR = "adamw(deeper=0.9)", 5e-4
 """How pretrained weights are moved where a recipe leaves it open."""
 
@@ -58,6 +60,7 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
     engine = ("transfer" if pretrained else "loop") if recipe.engine == "auto" else recipe.engine
     if engine == "transfer" and not pretrained:
         raise UsageError(f"engine=transfer starts from trained weights, and {model} has none here: give --weights")
+    augment = recipe.augment if recipe.augment is not None else usual_augment(size, pretrained)
     preprocess = Preprocess(
         store=recipe.store or (min(size, own_side(train)) if engine == "transfer" else size),
         size=size,
@@ -65,6 +68,7 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
         interpolation=recipe.interpolation or cast(Interpolation, expected.interpolation),
         mean=expected.mean,
         std=expected.std,
+        mirror=recipe.mirror and any(parse_spec(one)[0] in ("flip", "flip_alternating") for one in augment),
     )
     optimizer = recipe.optimizer or (FINE_TUNING if pretrained else "muon" if model.startswith("speednet") else "adam")
     kind = optimizer.partition("(")[0]
@@ -78,9 +82,9 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
             "size": size,
             "store": preprocess.store,
             "interpolation": preprocess.interpolation,
-            "augment": recipe.augment if recipe.augment is not None else usual_augment(size, pretrained),
+            "augment": augment,
             "optimizer": optimizer,
-            "lr": recipe.lr or (FINE_TUNING_LR if optimizer == FINE_TUNING else DEFAULT_LR.get(kind, 1e-3)),
+            "lr": recipe.lr or (FINE_TUNING_LR if optimizer == FINE_TUNING else usual_lr(kind, batch)),
             "weight_decay": recipe.weight_decay if recipe.weight_decay is not None else 0.0,
             "batch_size": batch,
             "epochs": recipe.epochs
@@ -127,6 +131,12 @@ def usual_augment(size: int, pretrained: bool) -> tuple[str, ...]:
 def usual_epochs(pictures: int, pretrained: bool) -> int:
     """Enough passes for about 500,000 pictures seen (a tenth of that before a fine-tuning), within 10 to 60."""
     return int(np.clip(round((50_000 if pretrained else 500_000) / max(pictures, 1)), 5 if pretrained else 10, 60))
+
+
+def usual_lr(optimizer: str, batch: int) -> float:
+    """Muon's steps have one length however noisy the gradient is, so its rate follows the root of the batch."""
+    lr = DEFAULT_LR.get(optimizer, 1e-3)
+    return round(lr * math.sqrt(batch / MUON_BATCH), 3) if optimizer == "muon" else lr
 
 
 def batch_size(pictures: int, size: int, pretrained: bool) -> int:

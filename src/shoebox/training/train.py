@@ -203,7 +203,7 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
         network = fold(pipeline.network, pipeline.inputs(batch[:4]))
         for _ in range(3):
             start = time.monotonic()
-            network(pipeline.inputs(batch)).sum().item()
+            pipeline.seen(pipeline.inputs(batch), network).sum().item()
             seconds.append(time.monotonic() - start)
     validation = validation_pictures / max(pictures, 1)
     a_picture = min(seconds) / size * (1 + validation) + RESULTS_SECONDS_A_PICTURE
