@@ -13,11 +13,13 @@ from onnx import numpy_helper
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.classifier import Classifier
 from shoebox.data.picture import load
+from shoebox.data.preprocess import Preprocess
 from shoebox.deploy.backends import INPUT, OUTPUTS, open_exported
 from shoebox.deploy.certificate import Certificate, Limits, certify, check, fingerprint, validation
 from shoebox.deploy.export import EXPORTS, export, summary
 from shoebox.deploy.fastest import measure, open_backend, remembered
-from shoebox.deploy.graph import resizing
+from shoebox.deploy.graph import export_program, resizing
+from shoebox.models import build_model
 
 OTHERS = sorted(set(EXPORTS) - {"onnx", "web"})
 
@@ -62,6 +64,19 @@ def test_the_resize_in_the_graph_is_the_one_of_training():
         matrix = resizing(store, size)
         wanted = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
         torch.testing.assert_close(matrix @ (pixels @ matrix.T), wanted, atol=1e-3, rtol=0)
+
+
+def test_mirrored_answers_are_in_the_graph_for_any_number_of_pictures():
+    torch.manual_seed(0)
+    spec, preprocess = "speednet(width=0.25)", Preprocess(store=20, size=16, mirror=True)
+    classifier = Classifier(spec, build_model(spec, classes=3, size=16), ("a", "b", "c"), preprocess, device="cpu")
+    graph = export_program(classifier).module()
+    for count in (1, 2, 5):
+        pictures = torch.randint(0, 256, (count, 20, 20, 3), dtype=torch.uint8)
+        probabilities, _ = graph(pictures)
+        wanted = classifier.scores(pictures.permute(0, 3, 1, 2))[0].softmax(1)
+        torch.testing.assert_close(probabilities, wanted, atol=1e-4, rtol=0)
+        torch.testing.assert_close(graph(pictures.flip(2))[0], probabilities, atol=1e-4, rtol=0)
 
 
 def test_a_certificate_is_refused_when_a_weight_is_altered(exported, trained, tmp_path):

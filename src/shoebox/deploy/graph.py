@@ -128,10 +128,12 @@ def plain_graph(model: Any) -> None:
 def quantise(source: Path, target: Path, pictures: NDArray[np.uint8]) -> None:
     """Weights and activations of convolutions in eight bits, in ONNX's QDQ form.
 
-    Weights are rounded channel by channel; the range of each activation runs from the least to the greatest value that
-    training pictures show (Krishnamoorthi 2018, arXiv:1806.08342). All else stays, the first convolutions included:
-    what they round away no later one can bring back. Seen here: MobileNetV2 on imagenette answers 99.0 % of pictures
-    as in float32 so, 98.0 % with everything rounded; speednet on CIFAR-10 99.6 % and 98.5 %.
+    Weights are rounded channel by channel; the range of each activation runs from the least to the greatest value of a
+    batch of training pictures, averaged over batches (Krishnamoorthi 2018, arXiv:1806.08342). All else stays: the first
+    convolutions, since what they round away no later one can bring back, and those of one channel each (depthwise),
+    which compute little and suffer most. Seen here, with three draws of pictures: MobileNetV2 on imagenette answers
+    99.3 to 99.4 % of pictures as in float32 so, 98.8 to 98.9 % without the average and the last exception, 98.0 % with
+    everything rounded.
 
     Args:
         source: an ONNX file.
@@ -153,17 +155,20 @@ def quantise(source: Path, target: Path, pictures: NDArray[np.uint8]) -> None:
 
     prepared = target.with_suffix(".prepared.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    convolutions = [node.name for node in onnx.load(str(prepared)).graph.node if node.op_type == "Conv"]
+    convolutions = [node for node in onnx.load(str(prepared)).graph.node if node.op_type == "Conv"]
+    first = [node.name for node in convolutions[: min(FIRST, len(convolutions) // 2)]]
+    depthwise = [node.name for node in convolutions if any(a.name == "group" and a.i > 1 for a in node.attribute)]
     quantization.quantize_static(
         str(prepared),
         str(target),
         Reader(),
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=["Conv"],
-        nodes_to_exclude=convolutions[: min(FIRST, len(convolutions) // 2)],
+        nodes_to_exclude=list({*first, *depthwise}),
         per_channel=True,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
         calibrate_method=quantization.CalibrationMethod.MinMax,
+        extra_options={"CalibMovingAverage": True},
     )
     prepared.unlink()
