@@ -29,7 +29,7 @@ def ordinary(data: bytes, shorter_below: int | None = None, most_pixels: int = 1
     return decode_ordinary(data, shorter_below=shorter_below, most_pixels=most_pixels)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     quality=st.integers(1, 100),
     subsampling=st.sampled_from([0, 1, 2]),
@@ -60,7 +60,7 @@ def test_what_is_out_of_the_ordinary_is_left_to_pillow() -> None:
     assert ordinary(b"\xff\xd8\xff and nothing") is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_has_the_same_fate_without_it(data: st.DataObject) -> None:
     whole = bytearray(saved(quality=data.draw(st.integers(5, 95))))
