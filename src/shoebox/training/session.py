@@ -34,6 +34,10 @@ from shoebox.training.optimizer import build_optimizer, build_schedule
 from shoebox.training.planner import Plan
 from shoebox.training.state import Parts, TrainState, checkpoints, load_checkpoint
 
+PREPARED_PIXELS, PREPARED_LEAST = 5000 * 32**2, 128
+"""Pixels, and pictures at least, that a network is prepared with: all its patches are in memory at once, nine gigabytes
+of them for 5,000 pictures of 128 px."""
+
 
 @dataclass
 class Session:
@@ -134,7 +138,8 @@ def assemble(
     if state is None:
         state = TrainState()
         if type(network).prepare is not Network.prepare:
-            draw = np.random.default_rng(derive_seed(recipe.seed, "prepare")).permutation(rows["train"])[:5000]
+            few = max(PREPARED_LEAST, PREPARED_PIXELS // plan.preprocess.size**2)
+            draw = np.random.default_rng(derive_seed(recipe.seed, "prepare")).permutation(rows["train"])[:few]
             pictures = torch.from_numpy(packed.gather(np.sort(draw))).permute(0, 3, 1, 2).to(runtime.device)
             with torch.no_grad():
                 network.prepare(pipeline.inputs(pictures))
