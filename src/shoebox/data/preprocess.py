@@ -5,11 +5,12 @@ applied by `shoebox.data.picture.load`; `size`, `mean`, `std` and `mirror` by th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from shoebox.base.errors import UsageError
+from shoebox.base.registry import parse_spec
 
 Fit = Literal["squash", "crop", "pad"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos"]
@@ -84,6 +85,11 @@ class Preprocess:
                 raise UsageError(f"preprocessing lacks the setting {key!r}")
         settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**settings)
+
+
+def mirrors(augment: Sequence[str]) -> bool:
+    """Whether augmentations show pictures left–right mirrored, so that a mirrored one may be taken for the same."""
+    return any(parse_spec(spec)[0] in ("flip", "flip_alternating") for spec in augment)
 
 
 def _is_number(value: object) -> bool:

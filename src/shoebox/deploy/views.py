@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.base.errors import UsageError
-from shoebox.base.registry import parse_spec
+from shoebox.data.preprocess import mirrors
 from shoebox.deploy.backends import Scores
 
 SHIFT = 16
@@ -58,5 +58,4 @@ def views(pictures: NDArray[np.uint8], *, mirrored: bool) -> Iterator[NDArray[np
 
 def may_be_mirrored(config: dict[str, Any]) -> bool:
     """Whether a classifier was trained on mirrored pictures, by the recipe in its `config.json`."""
-    augment = config.get("card", {}).get("recipe", {}).get("augment") or ()
-    return any(parse_spec(spec)[0] in ("flip", "flip_alternating") for spec in augment)
+    return mirrors(config.get("card", {}).get("recipe", {}).get("augment") or ())

@@ -35,8 +35,8 @@ Found = TypeVar("Found")
 
 
 class Plain(APIRoute):
-    """A route whose function takes the request and makes the response itself: nothing is left for FastAPI to work out
-    a request, which costs more than the rest of the way."""
+    """A route whose function takes the request and makes the response itself, so that FastAPI has nothing to work
+    out."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The function as it is."""

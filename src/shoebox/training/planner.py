@@ -19,7 +19,7 @@ from shoebox.base.registry import parse_spec
 from shoebox.base.runtime import derive_seed
 from shoebox.data.index import ImageIndex
 from shoebox.data.picture import Unreadable, decode
-from shoebox.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess
+from shoebox.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess, mirrors
 from shoebox.models import MODELS, expected_input, find_architecture, guess_architecture
 from shoebox.models.hub import FOLDERS, fetch_weights
 from shoebox.models.pretrained import Preferred
@@ -68,7 +68,7 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
         interpolation=recipe.interpolation or cast(Interpolation, expected.interpolation),
         mean=expected.mean,
         std=expected.std,
-        mirror=recipe.mirror and any(parse_spec(one)[0] in ("flip", "flip_alternating") for one in augment),
+        mirror=recipe.mirror and mirrors(augment),
     )
     optimizer = recipe.optimizer or (FINE_TUNING if pretrained else "muon" if model.startswith("speednet") else "adam")
     kind = optimizer.partition("(")[0]
