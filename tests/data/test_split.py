@@ -32,6 +32,12 @@ def test_default_is_eighty_ten_ten_in_every_class() -> None:
     assert not result.warnings
 
 
+def test_of_a_large_set_validation_takes_no_more_than_it_needs() -> None:
+    assert sizes(split(index_of(20_000, 20_000))) == {"train": 33_500, "val": 2_500, "test": 4_000}
+    assert sizes(split(index_of(*[1000] * 60)))["val"] == 3_000
+    assert sizes(split(index_of(20_000, 20_000), validation=0.1))["val"] == 4_000
+
+
 def test_the_same_seed_repeats_and_another_does_not() -> None:
     index = index_of(100, 100)
     assert split(index, seed=1).part.tolist() == split(index, seed=1).part.tolist()

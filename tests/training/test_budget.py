@@ -37,7 +37,7 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     asked = []
     monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 5.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    assert asked == [1.0, 0.75, 0.5, 0.375, 0.25]
+    assert asked == list(budget.WIDTHS)
     assert fitted.recipe.model == "speednet(width=0.25)"
 
 

@@ -203,6 +203,41 @@ def test_time_ends_training_with_the_rate_near_zero(tmp_path, index, small):
     assert history["lr"].iloc[-1] < 0.003 * 0.05
 
 
+def test_given_minutes_are_not_spent_on_validations(tmp_path, index, small, monkeypatch):
+    monkeypatch.setattr(loop, "VALIDATING", 0.0)
+    recipe = small.override({"epochs": None, "minutes": 0.05})
+    classifier, _ = fit(index, recipe, tmp_path / "run")
+    measured = pd.read_csv(tmp_path / "run" / "history.csv")["val_loss"].notna()
+    assert len(measured) > 3
+    assert list(np.flatnonzero(measured)) == [0, len(measured) - 1]
+    assert classifier.card["best_epoch"] in (1, len(measured))
+    asked = recipe.override({"accuracy": 1.0, "minutes": 0.02})
+    fit(index, asked, tmp_path / "accuracy")
+    assert pd.read_csv(tmp_path / "accuracy" / "history.csv")["val_loss"].notna().all()
+
+
+def test_a_run_that_was_killed_between_validations_ends_with_one(tmp_path, index, small, monkeypatch):
+    monkeypatch.setattr(loop, "VALIDATING", 0.0)
+    recipe = small.override({"epochs": None, "minutes": 1.0})
+
+    class Killed(Exception):
+        pass
+
+    def kill(row):
+        if row["epoch"] == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(index, recipe, tmp_path / "run", on_epoch=kill)
+    before = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert before["val_loss"].isna().iloc[-1]
+    fit(index, recipe, tmp_path / "run", resume=True, started=time.monotonic() - 100)
+    after = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert len(after) == 4
+    assert after["val_loss"].notna().iloc[-1]
+    assert after["lr"].iloc[-1] == 0
+
+
 def test_stopping_early_by_accuracy_and_by_patience(tmp_path, index, small):
     reached, _ = fit(index, small.override({"epochs": 50, "accuracy": 0.1}), tmp_path / "accuracy")
     assert reached.card["epochs"] == 1

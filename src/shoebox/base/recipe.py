@@ -47,7 +47,7 @@ class Recipe(BaseModel):
     # Pictures
     size: int | None = Field(None, ge=1, le=4096, description="side of the square the network sees, in pixels")
     grow: float | None = Field(
-        None, gt=0, le=1, description="share of size that training starts with; it grows to all of it by two thirds"
+        None, gt=0, le=1, description="share of size that training starts with; it grows to all of it by four fifths"
     )
     store: int | None = Field(None, ge=1, le=4096, description="side of the square kept in the pack, in pixels")
     fit: Literal["squash", "crop", "pad"] = Field("squash", description="how a picture becomes a square")
@@ -62,8 +62,12 @@ class Recipe(BaseModel):
     )
 
     # Data
-    validation: float = Field(
-        0.1, ge=0, lt=1, description="share that becomes validation where there is none; 0: no part"
+    validation: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share that becomes validation where there is none; 0: no part; by default a tenth, at most "
+        "2,500 pictures or 50 a class",
     )
     test: float = Field(
         0.1, ge=0, lt=1, description="share that becomes test where neither validation nor test is there"

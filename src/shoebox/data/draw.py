@@ -60,15 +60,16 @@ Self = TypeVar("Self", bound="Chain")
 
 @dataclass(frozen=True)
 class Chain(ABC):
-    """An augmentation that is one matrix per picture, so that neighbours of a kind merge into one pass over the pixels.
+    """An augmentation that is one link or several (a matrix per picture, a move of its bytes), so that neighbours of a
+    kind merge into one pass over the pixels.
 
-    Besides the time, a merged chain interpolates and rounds once instead of once per link.
+    Besides the time, a merged chain of matrices interpolates and rounds once instead of once per link.
 
     Args:
-        links: what draws each matrix, in the order of application.
+        links: what draws each, in the order of application.
     """
 
-    links: tuple[Callable[..., Tensor], ...]
+    links: tuple[Callable[..., Any], ...]
 
     def then(self: Self, after: Self) -> Self:
         """This chain followed by another one of its kind."""

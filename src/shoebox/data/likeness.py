@@ -9,9 +9,12 @@ is the correlation of the two bands after one is moved and scaled onto the other
 """
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shoebox.data.stream import processors
 
 Floats = NDArray[np.float32]
 
@@ -25,6 +28,7 @@ _COARSE = (2.5, 10.0)
 _FREQUENCIES = 10  # along each side, of a descriptor
 _DETAILS = 16  # the same of `details`
 _CHUNK = 2048
+_PAIRS = 512  # scored at a time by each thread
 _MARGIN = 4  # pixels of a thumbnail on each side that are not its middle
 _HOPEFUL = 0.65  # the likeness after a first alignment that is worth a second; a crop by 5 % reaches 0.8
 MIRROR = np.tile((-1.0) ** np.arange(_DETAILS), _DETAILS).astype(np.float32)
@@ -80,17 +84,21 @@ def details(thumbs: NDArray[np.uint8]) -> Floats:
 
 def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
     """(n,) the score of n pairs of thumbnails (n, 32, 32): 1 for the same picture, around 0 for two unrelated ones."""
-    scores = [np.empty(0, np.float32)]
-    for i in range(0, len(first), _CHUNK):
-        a, b = _band(first[i : i + _CHUNK], *_FINE), _band(second[i : i + _CHUNK], *_FINE)
+
+    def score(start: int) -> Floats:
+        pairs = slice(start, start + _PAIRS)
+        a, b = _band(first[pairs], *_FINE), _band(second[pairs], *_FINE)
         plain = np.einsum("nd,nd->n", _unit(a.reshape(len(a), SIDE * SIDE)), _unit(b.reshape(len(b), SIDE * SIDE)))
         promising = np.flatnonzero(plain > PROMISING)
         plain[promising] = np.maximum(plain[promising], _fitted(a[promising], b[promising])[0])
         hopeful = np.flatnonzero(plain > _HOPEFUL)
         a, b = a[hopeful], b[hopeful]
         plain[hopeful] = np.maximum(plain[hopeful], np.maximum(_aligned(a, b), _aligned(b, a)))
-        scores.append(plain)
-    return np.concatenate(scores)
+        return plain
+
+    with ThreadPoolExecutor(processors()) as threads:
+        scores = list(threads.map(score, range(0, len(first), _PAIRS)))
+    return np.concatenate([np.empty(0, np.float32), *scores])
 
 
 def middle_likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:

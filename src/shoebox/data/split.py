@@ -5,7 +5,8 @@ neither the order in which a file system lists files nor the place where the fol
 added later moves no other from one part to another unless the numbers call for it.
 
 Small classes: a class of one picture stays whole in train; of two, one becomes val; from three on, val and test get
-their share but at least one each, as long as train keeps one.
+their share but at least one each, as long as train keeps one. Large sets: val gets no more than serves to choose and
+to calibrate by (`ENOUGH`) unless more is asked for; the rest is learnt from.
 """
 
 import csv
@@ -26,6 +27,11 @@ from shoebox.data.names import one_line
 # From this ratio of the largest to the smallest class on, accuracy says little about the small ones.
 IMBALANCE = 100
 
+USUAL = 0.1
+ENOUGH, ENOUGH_A_CLASS = 2_500, 50
+"""Pictures, or pictures of each class if that is more, beyond which val does not grow by itself: an accuracy is then
+known to two points at the worst, and every further picture would be missed in training."""
+
 _COLUMNS = ["path", "label", "part"]
 # What a spreadsheet would take for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -34,7 +40,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def split(
     index: ImageIndex,
     *,
-    validation: float = 0.1,
+    validation: float | None = None,
     test: float = 0.1,
     seed: int = 0,
     groups: NDArray[np.int64] | None = None,
@@ -46,7 +52,8 @@ def split(
 
     Args:
         index: some rows may have parts already; they keep them.
-        validation, test: the share of the pictures, 0 to less than 1; 0 for no such part.
+        validation, test: the share of the pictures, 0 to less than 1; 0 for no such part. By default a tenth, for val
+            at most `ENOUGH`.
         seed: another seed, another split.
         groups: (N,) rows with the same number stay on one side (near-duplicates); None if each is on its own. A group
             that fits neither val nor test stays in train, so the parts may come out smaller.
@@ -57,6 +64,8 @@ def split(
     Raises:
         UsageError: a share is out of its range.
     """
+    usual = validation is None
+    validation = USUAL if validation is None else validation
     for name, share in (("validation", validation), ("test", test)):
         if not 0 <= share < 1:
             raise UsageError(f"{name} is {share}: expected a share from 0 to less than 1")
@@ -67,8 +76,11 @@ def split(
     part[index.labels == UNLABELLED] = "pile"
     given = {str(p) for p in np.unique(part)}
     if "val" not in given:
-        shares = {"val": validation, "test": 0.0 if "test" in given else test}
         rows = np.flatnonzero(part == "train")
+        if usual:
+            enough = max(ENOUGH, ENOUGH_A_CLASS * len(index.classes)) / max(len(rows), 1)
+            validation = min(validation, enough)
+        shares = {"val": validation, "test": 0.0 if "test" in given else test}
         for name, chosen in _divided(index, rows, shares, seed, groups).items():
             part[chosen] = name
     return index.with_part(part).with_warnings(*_small_classes(index.with_part(part)))

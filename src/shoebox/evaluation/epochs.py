@@ -116,11 +116,13 @@ def _over_epochs(axes: "Axes", history: "pd.DataFrame", metric: str, best: int |
 
 
 def _line(axes: "Axes", history: "pd.DataFrame", column: str, colour: str, label: str) -> None:
-    """Draw one column; what is not finite leaves a gap, and a column without any finite value is not drawn."""
+    """Draw one column; the line goes past what is not finite or was not measured, the markers show what was."""
     values = _column(history, column)
-    if np.isfinite(values).any():
-        size = 4.5 if len(values) <= 30 else 1.8  # points between two gaps have no line: the marker shows them
-        axes.plot(_column(history, "epoch"), values, color=colour, label=label, marker="o", markersize=size)
+    known = np.isfinite(values)
+    if known.any():
+        size = 4.5 if known.sum() <= 30 else 1.8
+        epochs = _column(history, "epoch")[known]
+        axes.plot(epochs, values[known], color=colour, label=label, marker="o", markersize=size)
 
 
 def _dress(axes: "Axes", title: str) -> None:

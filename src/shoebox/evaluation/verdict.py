@@ -196,18 +196,20 @@ def _weakest(robustness: Sequence[Robustness]) -> Robustness | None:
 def _from_history(history: "pd.DataFrame | None") -> Iterator[Advice]:
     if history is None or not {"train_accuracy", "val_accuracy"} <= set(history.columns):
         return
-    table = history[["train_accuracy", "val_accuracy"]].astype(float).dropna()
-    if len(table) < 2:
+    table = history[["train_accuracy", "val_accuracy"]].astype(float)
+    measured = np.flatnonzero(table.notna().all(axis=1))
+    if len(measured) < 2:
         return
-    train, val = (table[name].to_numpy() for name in table.columns)
+    train, val = (table[name].to_numpy()[measured] for name in table.columns)
     best = int(val.argmax())
     late = max(1, len(val) // 5)
     gained = float(val[-late:].max() - val[:-late].max())
     if gained > 0.004 and best >= len(val) - late:
-        epochs = "epoch" if late == 1 else f"{late} epochs"
+        since = int(measured[-1] - measured[-late - 1])
+        epochs = "epoch" if since == 1 else f"{since} epochs"
         yield Advice(
             "Train for longer.",
-            f"In the last {epochs} of {len(val)} the validation accuracy still rose by {shown(gained)}.",
+            f"In the last {epochs} of {len(table)} the validation accuracy still rose by {shown(gained)}.",
         )
     gap = float(train[best] - val[best])
     if gap > GAP:

@@ -86,10 +86,11 @@ def _pairs(network: Network, sample: Tensor) -> list[tuple[str, str]]:
 
 def _rest(norm: nn.BatchNorm2d) -> nn.Module:
     """What a batch norm does besides: timm's come with an activation."""
-    joined: Any = import_timm().layers.BatchNormAct2d
-    if isinstance(norm, joined):
-        both: Any = norm
-        return nn.Sequential(both.drop, both.act)
+    if type(norm).__module__.startswith("timm."):  # seconds of importing are spared where there is none
+        joined: Any = import_timm().layers.BatchNormAct2d
+        if isinstance(norm, joined):
+            both: Any = norm
+            return nn.Sequential(both.drop, both.act)
     return nn.Identity()
 
 

@@ -46,6 +46,14 @@ class Network(nn.Module, ABC):
         """Parameters that never train, whatever `freeze` is asked (those that `prepare` fits). By default none."""
         return ()
 
+    def resting(self, share: float) -> Iterable[nn.Parameter]:
+        """Parameters that have learnt enough once this share of training, 0 to 1, is done. By default none.
+
+        For those whose gradients cost more than they still gain.
+        """
+        del share
+        return ()
+
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), float and normalised, to logits (N, classes); no subclass changes it."""
         logits: Tensor = self.head(self.features(x))

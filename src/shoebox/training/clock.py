@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-GROWN = 2 / 3
+GROWN = 0.8
 """Progress at which pictures that grow have reached their whole side."""
 
 

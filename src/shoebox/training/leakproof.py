@@ -31,14 +31,14 @@ def divide(index: ImageIndex, packed: Pack | Stream, recipe: Recipe, *, progress
         index: as its source gives it; `packed`, made of the same rows, gets the new parts too.
         recipe: whose shares are those of val and test; where both are 0, there is nothing to divide.
     """
-    if not recipe.validation and not recipe.test:
+    if recipe.validation == 0 and recipe.test == 0:
         return split(index, validation=0, test=0)
     kin = find_kin(packed, progress=progress)
     read = _read(index, packed)
     for line in remarks(index.take(read), kin):
         progress.say(f"note: {line}")
-    shares = {"validation": recipe.validation, "test": recipe.test}
-    divided = split(index, **shares, seed=recipe.seed, groups=_groups(read, kin))
+    groups = _groups(read, kin)
+    divided = split(index, validation=recipe.validation, test=recipe.test, seed=recipe.seed, groups=groups)
     packed.index = packed.index.with_part(divided.part[read])
     return divided
 

@@ -31,6 +31,10 @@ SEEN_BYTES = 200_000_000
 """Logits of an epoch's training pictures are kept for its figures up to this size; then the first stand for all."""
 
 
+VALIDATING = 0.02
+"""Share of given minutes that validations after epochs may take."""
+
+
 class Diverged(Exception):
     """The loss is no longer a finite number."""
 
@@ -51,19 +55,20 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
         Stopped: a signal came; the state stands between two steps.
     """
     state, recipe = session.state, session.recipe
-    while state.step or not state.history or not over(session):
+    while state.step or not state.history or not over(session) or unvalidated(session):
         start, first = time.monotonic(), state.step
         trained = train_epoch(session)
         seconds = time.monotonic() - start
         pictures = (state.step - first) * session.batch_size
         row: dict[str, float] = {"epoch": state.epoch + 1}
         row |= {f"train_{name}": value for name, value in trained.items()}
-        if len(session.rows["val"]):
+        if due(session):
             row |= {f"val_{name}": value for name, value in validate(session).items()}
         state.epoch, state.step = state.epoch + 1, 0
         state.elapsed += time.monotonic() - start
         row |= {"lr": rates(session)[0], "seconds": seconds, "pictures_per_second": pictures / seconds}
-        judge(row, state, recipe)
+        if "val_loss" in row or not len(session.rows["val"]):
+            judge(row, state, recipe)
         state.history.append(row)
         yield row
 
@@ -104,6 +109,8 @@ def update(session: Session, batch: Batch) -> None:
     rows = torch.from_numpy(batch.rows).to(batch.labels.device, non_blocking=True)
     targets = F.one_hot(batch.labels, classes).float()
     pictures, targets = session.augment(batch.pictures, targets, Draw(generator, state.epoch, rows))
+    for parameter in session.pipeline.network.resting(session.share):
+        parameter.requires_grad_(False)
     side = side_at(session.share, session.pipeline.size, recipe.grow or 1.0)
     inputs = session.pipeline.inputs(pictures, side)
     with session.runtime.autocast():
@@ -123,9 +130,28 @@ def update(session: Session, batch: Batch) -> None:
         parts.average.update_parameters(session.pipeline.network)
 
 
+def due(session: Session) -> bool:
+    """Whether a validation follows now: after each epoch; where minutes are given, only after the last one and as often
+    as leaves them `VALIDATING` of the time, unless training depends on what validations say."""
+    recipe = session.recipe
+    if not len(session.rows["val"]):
+        return False
+    depends = recipe.accuracy is not None or recipe.patience is not None or recipe.schedule.startswith("plateau")
+    if depends or not recipe.minutes or session.share >= 1 or not session.validations:
+        return True
+    another = sum(session.validations) + session.validations[-1]
+    return another <= VALIDATING * (time.monotonic() - session.began)
+
+
+def unvalidated(session: Session) -> bool:
+    """Whether the weights as they are were left without figures: a run stopped there goes on to get them."""
+    return bool(len(session.rows["val"])) and "val_loss" not in session.state.history[-1]
+
+
 @torch.no_grad()
 def validate(session: Session) -> dict[str, float]:
     """The figures on the validation part, of the averaged weights where there are any."""
+    start = time.monotonic()
     network = session.parts.average or session.pipeline.network
     network.eval()
     logits, labels = [], []
@@ -134,7 +160,9 @@ def validate(session: Session) -> dict[str, float]:
         with session.runtime.autocast():
             logits.append(network(session.pipeline.inputs(batch.pictures)).float())
         labels.append(batch.labels)
-    return measure(torch.cat(labels).cpu().numpy(), torch.cat(logits).cpu().numpy())
+    figures = measure(torch.cat(labels).cpu().numpy(), torch.cat(logits).cpu().numpy())
+    session.validations.append(time.monotonic() - start)
+    return figures
 
 
 def rates(session: Session) -> list[float]:

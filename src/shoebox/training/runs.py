@@ -116,10 +116,10 @@ def _result(folder: Path) -> dict[str, Any]:
 
 
 def _last_epoch(folder: Path) -> dict[str, float]:
-    """The validation figures of the last epoch of a run that has not ended."""
+    """The newest validation figures of a run that has not ended, and its last epoch's number."""
     path = folder / "history.csv"
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {key.removeprefix("val_"): float(value) for key, value in rows[-1].items() if value} if rows else {}
+    return {key.removeprefix("val_"): float(value) for row in rows for key, value in row.items() if value}

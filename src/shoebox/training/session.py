@@ -7,6 +7,7 @@ left them.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,8 @@ class Session:
         sampling: weight of each training row for balanced sampling; None: every picture once an epoch.
         class_weights: (K,) of the loss, or None.
         schedule: from progress to a multiple of the peak learning rate.
+        began: when this process put it together, on `time.monotonic`.
+        validations: seconds that each validation of this process took.
         stop: numbers of the signals that asked the run to stop.
         views: how many times `packed` holds every picture, one augmented look after the other.
         mend: makes a network whole again that was cut for training.
@@ -68,6 +71,8 @@ class Session:
     parts: Parts
     state: TrainState
     progress: Progress
+    began: float = field(default_factory=time.monotonic)
+    validations: list[float] = field(default_factory=list)
     stop: list[int] = field(default_factory=list)
     views: int = 1
     mend: Callable[[Network], Network] = lambda network: network

@@ -75,7 +75,7 @@ export function train(box) {
         epochs = history.length;
         const many = { epochs: about.epochs ?? 0 };
         charts.replaceChildren(chart("Accuracy", history, "accuracy", { share: true, ...many }), chart("Loss", history, "loss", many));
-        if (last) say.textContent = `Epoch ${last.epoch}: validation accuracy ${percent(last.val_accuracy)}.`;
+        if (last) say.textContent = `Epoch ${last.epoch}: ${last.val_accuracy === undefined ? `training accuracy ${percent(last.train_accuracy)}` : `validation accuracy ${percent(last.val_accuracy)}`}.`;
       }
       if (over) {
         say.textContent = `The training ${STATES[now.state]}.`;
