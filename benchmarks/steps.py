@@ -54,7 +54,7 @@ def _product(dtype, device, side: int = 2048):
 
 
 def _step(width: float, batch_size: int, runtime):
-    network = build_model(f"speednet(width={width}, silu=True)", classes=10, size=32)
+    network = build_model(f"speednet(width={width})", classes=10, size=32)
     pipeline = Pipeline(network, Preprocess(32, 32)).place(runtime.device).train()
     optimizer = build_optimizer("muon", network, None, None)
     pictures = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8, device=runtime.device)

@@ -27,7 +27,7 @@ def test_the_width_follows_the_speed_of_the_machine(packed_plan, monkeypatch, ra
     made, packed = packed_plan
     monkeypatch.setattr(budget, "training_rate", lambda *_: rate)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    assert fitted.recipe.model == f"speednet(width={width}, silu=True)"
+    assert fitted.recipe.model == f"speednet(width={width})"
     assert fitted.recipe.grow == budget.GROW
 
 
@@ -39,7 +39,7 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
     assert asked[0] == 1.0
     assert asked[1:] == [width for width in budget.WIDTHS if width <= 0.75]
-    assert fitted.recipe.model == "speednet(width=0.25, silu=True)"
+    assert fitted.recipe.model == "speednet(width=0.25)"
 
 
 def test_a_recipe_that_says_how_pictures_grow_is_followed(packed_plan, monkeypatch):
@@ -63,10 +63,10 @@ def test_a_resumed_run_keeps_the_width_it_began_with(tmp_path, make_folder, monk
     recipe = Recipe(minutes=0.05, tensorboard=False, precision="fp32")
     monkeypatch.setattr(budget, "training_rate", lambda *_: 1e-3)
     first, _ = fit(index, recipe, tmp_path / "run")
-    assert first.model == "speednet(width=0.25, silu=True)"
+    assert first.model == "speednet(width=0.25)"
     monkeypatch.setattr(budget, "training_rate", lambda *_: 1e6)
     start = time.monotonic()
     resumed, _ = fit(index, recipe.override({"minutes": 0.1}), tmp_path / "run", resume=True)
-    assert resumed.model == "speednet(width=0.25, silu=True)"
+    assert resumed.model == "speednet(width=0.25)"
     assert resumed.card["epochs"] > first.card["epochs"]
     assert time.monotonic() - start < 0.1 * 60

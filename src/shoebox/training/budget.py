@@ -21,7 +21,7 @@ from shoebox.models import build_model
 from shoebox.models.summary import summary
 from shoebox.pipeline import Pipeline
 from shoebox.training.clock import side_at
-from shoebox.training.planner import SPEEDNET, Plan
+from shoebox.training.planner import Plan
 
 WIDTHS = (2.0, 1.5, 1.25, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 EPOCHS = 12
@@ -57,7 +57,7 @@ def fit_to_time(
         if rate >= needed:
             break
     recipe = plan.recipe
-    progress.say(f"plan: {wide(width)}, measured at {rate:,.0f} pictures/s of {size} px here")
+    progress.say(f"plan: speednet(width={width}), measured at {rate:,.0f} pictures/s of {size} px here")
     progress.say(
         f"      about {seconds * rate * gain / pictures:.0f} passes over {pictures:,} pictures in {seconds:.0f} s; the "
         f"first four fifths grow from {sides[0]} to {size} px, in all {gain:.1f} times as fast"
@@ -66,18 +66,13 @@ def fit_to_time(
         f"      {recipe.batch_size} pictures a step, {recipe.optimizer} at {recipe.lr}, {recipe.schedule} to zero as "
         "time ends"
     )
-    return dataclasses.replace(plan, recipe=plan.recipe.override({"model": wide(width), "grow": grow}))
-
-
-def wide(width: float) -> str:
-    """The planner's speednet of that width."""
-    return SPEEDNET.replace("(", f"(width={width}, ")
+    return dataclasses.replace(plan, recipe=plan.recipe.override({"model": f"speednet(width={width})", "grow": grow}))
 
 
 @functools.cache
 def cost(width: float, classes: int, size: int, side: int | None = None) -> int:
     """Multiply-adds of a picture of `side` px (by default `size`) in the speednet made for `size` px."""
-    return summary(build_model(wide(width), classes=classes, size=size), side or size).multiply_adds
+    return summary(build_model(f"speednet(width={width})", classes=classes, size=size), side or size).multiply_adds
 
 
 def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, width: float, steps: int = 3) -> float:
@@ -86,7 +81,7 @@ def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, width: fl
     They are those of the later part of training, with fewer pictures than the plan's, which a CPU computes as fast.
     """
     classes = len(packed.index.classes)
-    network = build_model(wide(width), classes=classes, size=plan.preprocess.size)
+    network = build_model(f"speednet(width={width})", classes=classes, size=plan.preprocess.size)
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device).train()
     for parameter in network.resting(1.0):
         parameter.requires_grad_(False)

@@ -30,7 +30,7 @@ from shoebox.training.finish import best_checkpoint, finish
 from shoebox.training.folder import filled_in, hold_equal, make_writable, write_down, write_history
 from shoebox.training.leakproof import divide
 from shoebox.training.loop import Diverged, Stopped, epochs, listening
-from shoebox.training.planner import SPEEDNET, Plan, plan
+from shoebox.training.planner import Plan, plan
 from shoebox.training.session import Session, open_session
 from shoebox.training.state import checkpoints, load_checkpoint, prune, save_checkpoint
 from shoebox.training.transfer import open_transfer, outcome
@@ -113,7 +113,7 @@ def fit(
             )
         else:
             if not previous:
-                if end is not None and made.recipe.model == SPEEDNET:
+                if end is not None and made.recipe.model == "speednet":
                     made = fit_to_time(made, packed, runtime, end - time.monotonic(), progress)
                 write_down(folder, made, index, (*index.skipped, *packed.skipped))
             session = open_session(made, runtime, packed, folder / "checkpoints", progress)

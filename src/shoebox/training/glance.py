@@ -24,7 +24,7 @@ from shoebox.data.index import ImageIndex
 from shoebox.data.pack import pack
 from shoebox.training.budget import fit_to_time
 from shoebox.training.fit import fit
-from shoebox.training.planner import SPEEDNET, plan
+from shoebox.training.planner import plan
 
 PASSES = 4
 SETTINGS: dict[str, Any] = {"tensorboard": False}
@@ -50,7 +50,7 @@ def glance(
     made = plan(recipe, whole)
     packed = pack(whole, made.preprocess, cache=cache, progress=progress)
     runtime = choose_runtime(device, made.recipe.precision)
-    if made.recipe.model == SPEEDNET:
+    if made.recipe.model == "speednet":
         made = fit_to_time(made, packed, runtime, SECONDS, progress, PASSES)
     recipe = recipe.override({"model": made.recipe.model, "grow": made.recipe.grow})
     with tempfile.TemporaryDirectory() as folder:

@@ -25,9 +25,6 @@ from shoebox.models.hub import FOLDERS, fetch_weights
 from shoebox.models.pretrained import Preferred
 from shoebox.training.optimizer import DEFAULT_LR
 
-SPEEDNET = "speednet(silu=True)"
-"""What a bare "speednet" is taken for."""
-
 SIDES = (16, 24, 32, 48, 64, 96, 128)
 """Sides a network from scratch is given by default, px; beyond the last, a picture costs more than it teaches."""
 
@@ -53,8 +50,7 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
         index: split; only the training part is looked at, and of it the sides of at most 64 files.
     """
     train = index.only("train")
-    model = recipe.model or (guess_architecture(Path(recipe.weights)) if recipe.weights else SPEEDNET)
-    model = SPEEDNET if model == "speednet" else model
+    model = recipe.model or (guess_architecture(Path(recipe.weights)) if recipe.weights else "speednet")
     found = None if parse_spec(model)[0] in MODELS else find_architecture(parse_spec(model)[0])
     pretrained = found is not None and (recipe.pretrained or recipe.weights is not None)
     if found and pretrained and recipe.weights is None and found[0] in FOLDERS:
