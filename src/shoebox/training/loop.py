@@ -132,11 +132,13 @@ def update(session: Session, batch: Batch) -> None:
 
 def due(session: Session) -> bool:
     """Whether a validation follows now: after each epoch; where minutes are given, only after the last one and as often
-    as leaves them `VALIDATING` of the time, unless training depends on what validations say."""
+    as leaves them `VALIDATING` of the time, unless training depends on what validations say, as fine-tuning does, whose
+    best epoch may be any and must beat the probe."""
     recipe = session.recipe
     if not len(session.rows["val"]):
         return False
-    depends = recipe.accuracy is not None or recipe.patience is not None or recipe.schedule.startswith("plateau")
+    stops = recipe.accuracy is not None or recipe.patience is not None
+    depends = stops or recipe.schedule.startswith("plateau") or recipe.engine == "transfer"
     if depends or not recipe.minutes or session.share >= 1 or not session.validations:
         return True
     another = sum(session.validations) + session.validations[-1]
