@@ -18,7 +18,7 @@ from shoebox.models.network import MODELS, Network
 SMALLEST = 16
 BIAS_TRAINS = 0.2
 """Share of training in which the whitening's bias trains. Nothing else needs the gradient of the first convolution's
-input, the dearest of all: without it a step takes 0.86 of its time."""
+input: without it a step was seen to take 0.86 (width 0.5) to 0.93 (width 0.75) of its time on a CPU."""
 
 
 class Whitening(nn.Conv2d):

@@ -29,7 +29,8 @@ EPOCHS = 12
 width 0.75 reach the same (0.898), 18 of width 0.5 less (0.894)."""
 
 MEASURED = 4
-"""A CPU measures its rate with a batch's share of this."""
+"""A CPU's rate is measured on a batch divided by this: a quarter of 512 pictures said 878 a second where training then
+reached 850 to 870."""
 
 GROW = 0.625
 """Share of their side that pictures start with, where the recipe leaves it open."""
@@ -78,7 +79,7 @@ def cost(width: float, classes: int, size: int, side: int | None = None) -> int:
 def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, width: float, steps: int = 3) -> float:
     """Pictures a second of forward and backward passes of a speednet for the plan, the best of a few steps.
 
-    They are those of the later part of training, with fewer pictures than the plan's, which a CPU computes as fast.
+    The steps are those of the later part of training; on a CPU, with fewer pictures than the plan's (`MEASURED`).
     """
     classes = len(packed.index.classes)
     network = build_model(f"speednet(width={width})", classes=classes, size=plan.preprocess.size)
