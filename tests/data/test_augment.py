@@ -162,6 +162,16 @@ def test_translate_is_the_window_of_a_mirrored_picture(side: int, reach: int) ->
         assert np.array_equal(result, padded[y : y + side, x : x + side])
 
 
+@pytest.mark.parametrize("side,reach", [(16, 2), (16, 15), (9, 0), (1, 0), (140, 17)])
+def test_a_window_of_a_mirrored_picture_is_cut_in_one_step(side: int, reach: int) -> None:
+    pictures, specs = batch(40, side), ["flip", f"translate(pixels={reach})"]
+    together, _ = compose(specs)(pictures, one_hot(40), draw(40))
+    drawn, after = draw(40), pictures
+    for spec in specs:
+        after, _ = compose([spec])(after, one_hot(40), drawn)
+    assert torch.equal(together, after)
+
+
 def test_translate_says_when_the_picture_is_too_small() -> None:
     with pytest.raises(UsageError, match="only 4 px"):
         run("translate(pixels=4)", batch(side=4))

@@ -175,6 +175,14 @@ def memory_kept() -> Iterator[None]:
         c.malloc_trim(0)
 
 
+def give_back_memory() -> None:
+    """Return what `memory_kept` kept and nothing uses to the system: worth it when the sizes of tensors change."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def machine_key() -> str:
     """What is measured here holds where this is the same: the processor, what it can do, and how many there are.
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from shoebox.base.errors import ShoeboxError
 from shoebox.base.recipe import MONITORS, Recipe
-from shoebox.base.runtime import at_once, derive_seed
+from shoebox.base.runtime import at_once, derive_seed, give_back_memory
 from shoebox.data.batches import Batch, batches, order
 from shoebox.data.draw import Draw
 from shoebox.evaluation.metrics import measure
@@ -112,6 +112,9 @@ def update(session: Session, batch: Batch) -> None:
     for parameter in session.pipeline.network.resting(session.share):
         parameter.requires_grad_(False)
     side = side_at(session.share, session.pipeline.size, recipe.grow or 1.0)
+    if side != session.side:
+        give_back_memory()
+        session.side = side
     inputs = session.pipeline.inputs(pictures, side)
     with session.runtime.autocast():
         logits = session.pipeline.network(inputs).float()

@@ -51,9 +51,11 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
         momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
-        direction = orthogonalise(gradient.add(momentum, alpha=group["momentum"]).flatten(1))
+        # The order of a matrix's columns is all one; in this one, filters that are channels-last need not be copied.
+        last = gradient.add(momentum, alpha=group["momentum"]).permute(0, 2, 3, 1)
+        direction = orthogonalise(last.flatten(1)).view(last.shape).permute(0, 3, 1, 2)
         parameter.mul_(math.sqrt(len(parameter)) / parameter.norm().clamp_min(1e-12))
-        parameter.add_(direction.view_as(parameter), alpha=-group["lr"])
+        parameter.add_(direction, alpha=-group["lr"])
 
     def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
@@ -74,7 +76,9 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
     """Bring the singular values of a matrix (m, n) near one by quintic Newton–Schulz iterations.
 
     The coefficients maximise the slope at zero, so values end between about 0.5 and 1.5 rather than at 1, which serves
-    an optimizer as well (Jordan et al., as above). bf16 on a GPU, float32 elsewhere.
+    an optimizer as well (Jordan et al., as above). Each iteration multiplies X by a polynomial of X·Xᵀ, which then is
+    multiplied by its square; so it is enough to follow these small square matrices, and to multiply X once, by the
+    product of the polynomials. On a GPU, X is multiplied in bf16.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
@@ -82,9 +86,14 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
     if tall:
         x = x.T
     x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    gram, product = (x @ x.T).float(), None
+    for left in reversed(range(steps)):
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
+        if left:
+            gram = factor @ gram @ factor
+    x = x if product is None else product.to(x.dtype) @ x
     return (x.T if tall else x).to(matrix.dtype)
 
 

@@ -53,6 +53,7 @@ class Session:
         began: when this process put it together, on `time.monotonic`.
         validations: seconds that each validation of this process took.
         stop: numbers of the signals that asked the run to stop.
+        side: of the pictures of the last step, px.
         views: how many times `packed` holds every picture, one augmented look after the other.
         mend: makes a network whole again that was cut for training.
     """
@@ -74,6 +75,7 @@ class Session:
     began: float = field(default_factory=time.monotonic)
     validations: list[float] = field(default_factory=list)
     stop: list[int] = field(default_factory=list)
+    side: int = 0
     views: int = 1
     mend: Callable[[Network], Network] = lambda network: network
 
