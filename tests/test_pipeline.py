@@ -31,19 +31,38 @@ def test_a_mirrored_picture_gets_the_same_answer(network):
         torch.testing.assert_close(both(shown), (plain(shown) + plain(shown.flip(-1))) / 2)
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("side", [20, 64])
+def test_a_shifted_answer_is_the_mean_over_a_picture_moved_both_ways(network, mirror, side):
+    made = Preprocess(side, side, mirror=mirror, shift=True)
+    plain, all_ = (Pipeline(network, p).eval() for p in (Preprocess(side, side, mirror=mirror), made))
+    shown, step = pictures(side), {20: 1, 64: 2}[side]
+    wide = torch.from_numpy(np.pad(shown.numpy(), ((0, 0), (0, 0), (step, step), (step, step)), mode="reflect"))
+    looks = [shown, wide[:, :, :side, :side], wide[:, :, 2 * step :, 2 * step :]]
+    with torch.inference_mode():
+        torch.testing.assert_close(all_(shown), sum(plain(look.contiguous()) for look in looks) / 3)
+    assert made.looks == (6 if mirror else 3)
+
+
 @pytest.mark.parametrize(
-    ("settings", "mirror"),
-    [({}, True), ({"augment": ["translate(pixels=1)"]}, False), ({"mirror": False}, False)],
+    ("settings", "mirror", "shift"),
+    [
+        ({}, True, True),
+        ({"augment": ["translate(pixels=1)"]}, False, True),
+        ({"augment": ["flip"]}, True, False),
+        ({"mirror": False, "shift": False}, False, False),
+    ],
 )
-def test_answers_are_mirrored_only_where_training_is(tmp_path, make_folder, settings, mirror):
+def test_answers_are_mirrored_and_shifted_only_where_training_is(tmp_path, make_folder, settings, mirror, shift):
     index = split(open_source(make_folder(tmp_path / "data", {"cat": 6, "dog": 6}, size=(20, 20))))
-    assert plan(Recipe.load("fast").override(settings), index).preprocess.mirror is mirror
+    made = plan(Recipe.load("fast").override(settings), index).preprocess
+    assert (made.mirror, made.shift) == (mirror, shift)
 
 
-def test_mirrored_answers_are_part_of_the_saved_preprocessing():
-    made = Preprocess(20, 20, mirror=True)
+def test_looks_are_part_of_the_saved_preprocessing():
+    made = Preprocess(20, 20, mirror=True, shift=True)
     assert Preprocess.from_dict(made.to_dict()) == made
-    assert not Preprocess.from_dict({"store": 20, "size": 20}).mirror
+    assert Preprocess.from_dict({"store": 20, "size": 20}).looks == 1
 
 
 def test_muons_rate_follows_the_batch_and_others_do_not():

@@ -210,7 +210,7 @@ class Classifier:
         with torch.inference_mode():
             few = torch.from_numpy(packed.gather(rows[:4])).permute(0, 3, 1, 2).to(self.device)
             folded = fold(self.pipeline.network, self.pipeline.inputs(few))
-        batch_size = batch_size or at_once(self.device, self.preprocess.size)
+        batch_size = batch_size or at_once(self.device, self.preprocess.size, self.preprocess.looks)
         stream = batches(packed, rows, batch_size=batch_size, device=self.device)
         scores = [
             self.scores(batch.pictures, folded)

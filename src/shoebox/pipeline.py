@@ -56,17 +56,24 @@ class Pipeline(nn.Module):
     def seen(self, inputs: Tensor, network: Network | None = None) -> Tensor:
         """Inputs to the vectors (N, D) that the head sees.
 
-        Where `preprocess.mirror`, the mean over each picture and its mirror image: a short training from scratch has
-        not yet taught a network that both show the same.
+        Where `preprocess` says so, the mean over several looks at each picture: a short training from scratch has not
+        yet taught a network that they show the same.
 
         `network` is one that computes the same features in another way.
         """
         network = network or self.network
-        if not self.preprocess.mirror:
+        if self.preprocess.looks == 1:
             return network.features(inputs)
-        # One pass of twice as many, not two: an exported graph then holds each layer once.
-        both = network.features(torch.cat([inputs, inputs.flip(-1)]))
-        return both.reshape(2, -1, both.shape[1]).mean(0)
+        looks = [inputs]
+        if self.preprocess.shift:
+            step, side = self.preprocess.step, inputs.shape[-1]
+            wide = F.pad(inputs, (step,) * 4, "reflect")
+            looks += [wide[..., :side, :side], wide[..., 2 * step :, 2 * step :]]
+        if self.preprocess.mirror:
+            looks += [look.flip(-1) for look in looks]
+        # One pass of several times as many, not several: an exported graph then holds each layer once.
+        seen = network.features(torch.cat(looks).contiguous(memory_format=torch.channels_last))
+        return seen.reshape(len(looks), -1, seen.shape[1]).mean(0)
 
     def logits(self, features: Tensor) -> Tensor:
         """Vectors (N, D) to calibrated float32 logits (N, classes)."""

@@ -33,4 +33,5 @@ def test_views_keep_shape_and_mirror_only_where_training_did():
     np.testing.assert_array_equal(mirror, pictures[:, :, ::-1])
     recipe = {"card": {"recipe": {"augment": ["translate(pixels=2)", "flip(p=0.5)"]}}}
     assert may_be_mirrored(recipe)
+    assert not may_be_mirrored({**recipe, "preprocess": {"mirror": True}}), "it is, without being asked"
     assert not may_be_mirrored(json.loads('{"card": {"recipe": {"augment": ["flip_vertical"]}}}'))

@@ -60,6 +60,10 @@ class Recipe(BaseModel):
     mirror: bool = Field(
         False, description="answer by the mean over a picture and its mirror image, where augment mirrors too"
     )
+    shift: bool = Field(
+        False,
+        description="answer by the mean over a picture and it moved by a 32nd of its side, where augment has translate",
+    )
 
     # Data
     validation: float | None = Field(

@@ -1,7 +1,7 @@
 """Preprocess: how a picture of any size becomes the square of numbers a network sees.
 
 It is part of a saved classifier, so that training and prediction cannot differ. `store`, `fit` and `interpolation` are
-applied by `shoebox.data.picture.load`; `size`, `mean`, `std` and `mirror` by the classifier's own layers.
+applied by `shoebox.data.picture.load`; the others by the classifier's own layers.
 """
 
 import math
@@ -35,6 +35,8 @@ class Preprocess:
         interpolation: the filter of the resize; all three are antialiased.
         mean, std: of the red, green and blue channel on a scale of 0 to 1.
         mirror: what the network's head sees is the mean over the picture and its mirror image.
+        shift: it is the mean over the picture and it moved by `step` up and left, and down and right; with `mirror`,
+            over the mirror images of these three too.
 
     Raises:
         UsageError: a value is out of its range; the message names it.
@@ -47,10 +49,12 @@ class Preprocess:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     mirror: bool = False
+    shift: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.mirror, bool):
-            raise UsageError(f"mirror is {self.mirror!r}: expected true or false")
+        for name in ("mirror", "shift"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} is {getattr(self, name)!r}: expected true or false")
         for name in ("store", "size"):
             side = getattr(self, name)
             if type(side) is not int or not 1 <= side <= MAX_SIDE:
@@ -64,6 +68,16 @@ class Preprocess:
                 raise UsageError(f"{name} is {values!r}: expected three numbers, one a colour")
         if min(self.std) <= 0:
             raise UsageError(f"std is {self.std}: every value must be above 0, since pictures are divided by it")
+
+    @property
+    def looks(self) -> int:
+        """How many versions of a picture the network computes for one answer."""
+        return (3 if self.shift else 1) * (2 if self.mirror else 1)
+
+    @property
+    def step(self) -> int:
+        """How far `shift` moves, px: a 32nd of the side."""
+        return max(1, round(self.size / 32))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` reads them back."""
@@ -90,6 +104,11 @@ class Preprocess:
 def mirrors(augment: Sequence[str]) -> bool:
     """Whether augmentations show pictures left–right mirrored, so that a mirrored one may be taken for the same."""
     return any(parse_spec(spec)[0] in ("flip", "flip_alternating") for spec in augment)
+
+
+def translates(augment: Sequence[str]) -> bool:
+    """Whether augmentations move pictures by whole pixels, so that one moved a little may be taken for the same."""
+    return any(parse_spec(spec)[0] == "translate" for spec in augment)
 
 
 def _is_number(value: object) -> bool:

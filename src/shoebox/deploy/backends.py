@@ -68,7 +68,7 @@ class _Exported:
         self.folder = folder
         self.classes = tuple(config["label_names"])
         self.preprocess = Preprocess.from_dict(config["preprocess"])
-        self.batch = min(MOST_AT_ONCE, at_once("cpu", self.preprocess.size))
+        self.batch = min(MOST_AT_ONCE, at_once("cpu", self.preprocess.size, self.preprocess.looks))
         self.workers = processors()
 
 

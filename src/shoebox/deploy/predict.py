@@ -76,7 +76,7 @@ def predict_rows(
         top: how many classes to name.
         device: "auto" for the fastest certified way to run the classifier on this machine.
         tta: pictures with less confidence than this are looked at again, shifted and, if the classifier was trained on
-            mirrored pictures, mirrored; the answers are averaged.
+            mirrored pictures and does not look at both sides anyway, mirrored; the answers are averaged.
     """
     yield from _rows(run, find_files(places), top, device, tta)
 

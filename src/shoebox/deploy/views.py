@@ -25,7 +25,7 @@ def look_again(
 
     Args:
         below: 0 to 1; at 1 every picture is.
-        mirrored: whether a mirrored picture shows the same class: not so for digits or letters.
+        mirrored: whether to look at them mirrored too: not so for digits or letters.
 
     Raises:
         UsageError: `below` is out of its range.
@@ -57,5 +57,7 @@ def views(pictures: NDArray[np.uint8], *, mirrored: bool) -> Iterator[NDArray[np
 
 
 def may_be_mirrored(config: dict[str, Any]) -> bool:
-    """Whether a classifier was trained on mirrored pictures, by the recipe in its `config.json`."""
-    return mirrors(config.get("card", {}).get("recipe", {}).get("augment") or ())
+    """Whether a mirrored look tells more: the classifier of this `config.json` was trained on mirrored pictures, and
+    does not look at each picture both ways by itself."""
+    itself = config.get("preprocess", {}).get("mirror", False)
+    return not itself and mirrors(config.get("card", {}).get("recipe", {}).get("augment") or ())

@@ -19,7 +19,7 @@ from shoebox.base.registry import parse_spec
 from shoebox.base.runtime import derive_seed
 from shoebox.data.index import ImageIndex
 from shoebox.data.picture import Unreadable, decode
-from shoebox.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess, mirrors
+from shoebox.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocess, mirrors, translates
 from shoebox.models import MODELS, expected_input, find_architecture, guess_architecture
 from shoebox.models.hub import FOLDERS, fetch_weights
 from shoebox.models.pretrained import Preferred
@@ -69,6 +69,7 @@ def plan(recipe: Recipe, index: ImageIndex) -> Plan:
         mean=expected.mean,
         std=expected.std,
         mirror=recipe.mirror and mirrors(augment),
+        shift=recipe.shift and translates(augment),
     )
     optimizer = recipe.optimizer or (FINE_TUNING if pretrained else "muon" if model.startswith("speednet") else "adam")
     kind = optimizer.partition("(")[0]

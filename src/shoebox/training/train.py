@@ -196,7 +196,7 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
     """Measure how long the scores and figures after training will take, in seconds."""
     parts = packed.index.part
     pictures, validation_pictures = int(np.isin(parts, ("val", "test")).sum()), int((parts == "val").sum())
-    size = min(at_once(pipeline.scale.device.type, pipeline.size), len(packed))
+    size = min(at_once(pipeline.scale.device.type, pipeline.size, pipeline.preprocess.looks), len(packed))
     batch = torch.from_numpy(packed.gather(np.arange(size))).permute(0, 3, 1, 2).to(pipeline.scale.device)
     seconds = []
     with torch.inference_mode():
