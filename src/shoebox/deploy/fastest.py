@@ -28,6 +28,8 @@ from shoebox.deploy.certificate import Certificate, certify, check, fingerprint,
 MEMORY = "backends.json"
 BATCHES = (4, 16, 64)
 ROUNDS, SAMPLE, LEAST_SECONDS = 3, 64, 0.1
+ENOUGH_SECONDS = 10.0
+"""After so long no further round is begun: trials that take seconds do not fall into one busy moment."""
 FEW = 64
 """Up to this many pictures, loading torch takes longer than any backend saves."""
 
@@ -190,8 +192,11 @@ def _candidates(run: Path, classifier: Any, progress: Progress) -> list[Backend]
 def _speeds(backends: list[Backend], pictures: NDArray[np.uint8], progress: Progress) -> dict[str, tuple[float, int]]:
     """Pictures a second and the best batch of each; in rounds, so that a busy moment does not fall on one alone."""
     best: dict[str, tuple[float, int]] = {backend.name: (0.0, backend.batch) for backend in backends}
-    trials = [(backend, batch) for _ in range(ROUNDS) for backend in backends for batch in BATCHES]
-    for backend, batch in progress.track(trials, len(trials), "timing"):
+    trials = [(again, backend, batch) for again in range(ROUNDS) for backend in backends for batch in BATCHES]
+    began = time.perf_counter()
+    for again, backend, batch in progress.track(trials, len(trials), "timing"):
+        if again and time.perf_counter() - began > ENOUGH_SECONDS:
+            break
         # Every worker has a batch, and as many pictures as stored ones: repeated where there are too few of them.
         count = max(len(pictures), batch * backend.workers)
         work = np.resize(pictures, (count, *pictures.shape[1:]))
