@@ -81,6 +81,27 @@ def test_every_look_is_in_the_graph_for_any_number_of_pictures(shift):
             torch.testing.assert_close(graph(pictures.flip(2))[0], probabilities, atol=1e-4, rtol=0)
 
 
+def test_what_takes_long_is_timed_in_one_round(monkeypatch):
+    from shoebox.base.progress import QUIET
+    from shoebox.deploy import fastest
+
+    class Counting:
+        name, batch, workers, calls = "counting", 1, 1, 0
+
+        def scores(self, pictures):
+            self.calls += 1
+
+    monkeypatch.setattr(fastest, "LEAST_SECONDS", 1e-9)  # one pass
+    calls = []
+    for enough in (0.0, 1e9):
+        monkeypatch.setattr(fastest, "ENOUGH_SECONDS", enough)
+        backend = Counting()
+        speeds = fastest._speeds([backend], np.zeros((4, 2, 2, 3), np.uint8), QUIET)
+        assert speeds["counting"][0] > 0
+        calls.append(backend.calls)
+    assert calls[1] == fastest.ROUNDS * calls[0] > 0
+
+
 def test_a_certificate_is_refused_when_a_weight_is_altered(exported, trained, tmp_path):
     run, _ = trained
     altered = tmp_path / "altered"
