@@ -10,7 +10,7 @@ import platform
 from datetime import date
 from pathlib import Path
 
-from benchmarks import label_noise, loading, minutes, peers, planted, startup, steps
+from benchmarks import label_noise, loading, measures, minutes, peers, planted, startup, steps
 from benchmarks.table import write_table
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "startup": startup.measure,
     "loading": loading.measure,
     "steps": steps.measure,
+    "measures": measures.measure,
     "planted": planted.measure,
     "label_noise": label_noise.measure,
     "minutes": minutes.measure,

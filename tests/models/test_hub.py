@@ -1,6 +1,7 @@
 """Weights on this disk and the lack of a network: never a hang, always a way on."""
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -42,17 +43,18 @@ def test_without_a_network_one_line_names_the_alternatives(
     assert "\n" not in str(caught.value)
 
 
-def stall(*_: object, **__: object) -> None:
-    time.sleep(1)
-    raise OSError("timed out")
-
-
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up, answered = threading.Event(), []
+
+    def stall(*_: object, **__: object) -> None:
+        answered.append(given_up.wait(60))
+        raise OSError("timed out")
+
     monkeypatch.setattr(hub, "PATIENCE", 0.2)
     monkeypatch.setattr(hub.urllib.request, "urlopen", stall)
-    began = time.monotonic()
     assert not hub._answers("http://example.org")
-    assert time.monotonic() - began < 0.9
+    assert not answered, "given up while the server was still silent"
+    given_up.set()
 
 
 def test_what_is_on_disk_is_found_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,9 +84,7 @@ def test_the_list_says_what_is_on_disk_and_asks_nobody(tmp_path: Path, monkeypat
     (snapshot / "model.safetensors").touch()
     (tmp_path / "hf/models--timm--resnet18.a1_in1k/refs").mkdir()
     (tmp_path / "hf/models--timm--resnet18.a1_in1k/refs/main").write_text("abc")
-    began = time.monotonic()
     rows = list_backbones()
-    assert time.monotonic() - began < 3
     assert [row.name for row in rows if row.on_disk] == ["timm:resnet18.a1_in1k"]
     assert [row.gmacs for row in rows] == sorted(row.gmacs for row in rows)
     assert all(row.licence for row in rows) and len(rows) >= 12

@@ -198,7 +198,7 @@ def test_time_ends_training_with_the_rate_near_zero(tmp_path, index, small):
     start = time.monotonic()
     recipe = small.override({"epochs": None, "minutes": 0.1, "schedule": "linear"})
     fit(index, recipe, tmp_path / "run", started=start, reserve=lambda pipeline, packed: 1.0)
-    assert 4 < time.monotonic() - start < 6
+    assert 4 < time.monotonic() - start < 9
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     assert history["lr"].iloc[-1] < 0.003 * 0.05
 
