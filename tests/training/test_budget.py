@@ -22,10 +22,11 @@ def packed_plan(tmp_path, make_folder):
     return made, pack(index, made.preprocess)
 
 
-@pytest.mark.parametrize(("rate", "width"), [(1e6, 2.0), (1e-3, 0.25)])
-def test_the_width_follows_the_speed_of_the_machine(packed_plan, monkeypatch, rate, width):
+@pytest.mark.parametrize(("rate", "few", "width"), [(1e6, 10, 2.0), (1e6, 1000, 1.0), (1e-3, 10, 0.25)])
+def test_the_width_follows_the_speed_of_the_machine_and_the_pictures(packed_plan, monkeypatch, rate, few, width):
     made, packed = packed_plan
     monkeypatch.setattr(budget, "training_rate", lambda *_: rate)
+    monkeypatch.setattr(budget, "FEW", few)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
     assert fitted.recipe.model == f"speednet(width={width})"
     assert fitted.recipe.grow == budget.GROW
@@ -47,6 +48,18 @@ def test_a_recipe_that_says_how_pictures_grow_is_followed(packed_plan, monkeypat
     monkeypatch.setattr(budget, "training_rate", lambda *_: 1.0)
     wanted = dataclasses.replace(made, recipe=made.recipe.override({"grow": 1.0}))
     assert budget.fit_to_time(wanted, packed, Runtime("cpu", "fp32", ""), 60, QUIET).recipe.grow == 1.0
+
+
+@pytest.mark.parametrize(("rate", "shift"), [(1e3, True), (0.5, False)])
+def test_moved_looks_are_left_out_where_scoring_them_would_take_the_time_of_training(
+    packed_plan, monkeypatch, rate, shift
+):
+    """12 pictures are scored, in six looks each: 0.04 s of the minute, or 79."""
+    made = plan(Recipe.load("fast").override({"minutes": 1}), packed_plan[1].index)
+    monkeypatch.setattr(budget, "training_rate", lambda *_: rate)
+    fitted = budget.fit_to_time(made, packed_plan[1], Runtime("cpu", "fp32", ""), 60, QUIET)
+    assert made.preprocess.shift
+    assert (fitted.preprocess.shift, fitted.recipe.shift) == (shift, shift)
 
 
 def test_smaller_pictures_cost_less():
