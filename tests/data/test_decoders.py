@@ -25,9 +25,10 @@ import os, time
 from shoebox.data import worker
 load = worker.load
 def hostile(path, preprocess):
-    if "crash" in path.name: os.abort()
-    if "hang" in path.name: time.sleep(60)
-    if "chatter" in path.name: os.write(1, b"a decoder's own words")
+    name = os.path.basename(path)
+    if "crash" in name: os.abort()
+    if "hang" in name: time.sleep(60)
+    if "chatter" in name: os.write(1, b"a decoder's own words")
     return load(path, preprocess)
 worker.load = hostile
 worker.main()

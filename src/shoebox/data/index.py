@@ -173,10 +173,10 @@ class ImageIndex:
         """
         digest = hashlib.blake2b(digest_size=16)
         digest.update("\0".join(self.classes).encode("utf-8", "surrogateescape"))
-        labels, parts = self.labels.tolist(), self.part.tolist()
+        labels, parts, root = self.labels.tolist(), self.part.tolist(), str(self.root)
         for i in sorted(range(len(self)), key=self.paths.__getitem__):
             try:
-                status = self.file(i).stat()
+                status = os.stat(os.path.join(root, self.paths[i]))  # noqa: PTH116, PTH118 (a Path costs more than asking)
                 stamp = f"{status.st_size},{status.st_mtime_ns}"
             except OSError:
                 stamp = "gone"

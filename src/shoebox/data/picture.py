@@ -123,7 +123,7 @@ def pixel_count(path: Path) -> int:
         raise Unreadable(os.fspath(path), one_line(str(e)[:200]) or type(e).__name__) from e
 
 
-def load(source: Path | bytes | NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+def load(source: Path | str | bytes | NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
     """Open one picture and bring it to the stored size, with antialiasing.
 
     Args:
@@ -184,7 +184,7 @@ def _of_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
 
 
 def _open(
-    source: Path | bytes, at_least: int | None, look: Callable[[Header], None] | None = None
+    source: Path | str | bytes, at_least: int | None, look: Callable[[Header], None] | None = None
 ) -> Image.Image | NDArray[np.uint8]:
     """The picture as an upright Pillow image of mode RGB, or its pixels. Whatever fails is an `Unreadable`."""
     path = "" if isinstance(source, bytes) else os.fspath(source)
@@ -206,9 +206,9 @@ class _Refused(Exception):
     """A reason, found before or after the decoder's work, for not taking a picture."""
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path | str) -> bytes:
     """All bytes of a regular file; never blocks on a FIFO, socket or device."""
-    status = path.stat()  # a device may act on being opened, so this comes first
+    status = os.stat(path)  # noqa: PTH116 (a Path costs more); a device may act on being opened, so this comes first
     if not stat.S_ISREG(status.st_mode):
         raise _Refused("not a regular file")
     if status.st_size > MAX_BYTES:

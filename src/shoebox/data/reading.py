@@ -78,6 +78,6 @@ def work_through(
 
 def _load(item: str | Path | bytes | NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8] | Unreadable:
     try:
-        return load(Path(item) if isinstance(item, str) else item, preprocess)
+        return load(item, preprocess)
     except Unreadable as e:
         return e

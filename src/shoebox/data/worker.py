@@ -59,7 +59,7 @@ def decode_chunk(
     checksums, unreadable = [0] * len(files), {}
     for i, file in enumerate(files):
         try:
-            pictures[i] = load(Path(file), preprocess)
+            pictures[i] = load(file, preprocess)
             checksums[i] = zlib.crc32(pictures[i])
         except Unreadable as e:
             unreadable[i] = e.reason
