@@ -36,10 +36,10 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     """Every width is as slow as the first here; the narrowest is taken only once none is enough."""
     made, packed = packed_plan
     asked = []
-    monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 5.0)
+    monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 2.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
     assert asked[0] == 1.0
-    assert asked[1:] == [width for width in budget.WIDTHS if width <= 0.75]
+    assert asked[1:] == [width for width in budget.WIDTHS if width <= 0.625]
     assert fitted.recipe.model == "speednet(width=0.25)"
 
 

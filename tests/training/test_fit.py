@@ -61,6 +61,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path, ind
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
+def test_memory_of_smaller_pictures_is_given_back_as_they_grow(tmp_path, index, small, monkeypatch):
+    sides, given_back = [], []
+    monkeypatch.setattr(loop, "give_back_memory", lambda: given_back.append(len(sides)))
+    side_at = loop.side_at
+    monkeypatch.setattr(loop, "side_at", lambda *given: sides.append(side_at(*given)) or sides[-1])
+    fit(index, small.override({"grow": 0.5, "epochs": 3}), tmp_path / "run")
+    assert sides == sorted(sides) and sides[0] < sides[-1]
+    assert given_back == [1 + sides.index(side) for side in dict.fromkeys(sides)]
+
+
 @pytest.mark.parametrize(
     "settings", [{}, {"ema": 0.9, "accumulate": 3, "optimizer": "muon"}], ids=["plain", "averaged"]
 )
