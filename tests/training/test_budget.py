@@ -50,6 +50,18 @@ def test_a_recipe_that_says_how_pictures_grow_is_followed(packed_plan, monkeypat
     assert budget.fit_to_time(wanted, packed, Runtime("cpu", "fp32", ""), 60, QUIET).recipe.grow == 1.0
 
 
+def test_scoring_has_its_time_before_a_width_is_chosen(packed_plan, monkeypatch):
+    """1,200 pictures could be trained on in the minute; 12 are scored in six looks each, for nothing or for 1,080."""
+    made = plan(Recipe.load("fast").override({"minutes": 1}), packed_plan[1].index)
+    monkeypatch.setattr(budget, "training_rate", lambda *_: 20.0)
+    chosen = []
+    for look in (0.0, 15.0):
+        monkeypatch.setattr(budget, "A_LOOK", look)
+        fitted = budget.fit_to_time(made, packed_plan[1], Runtime("cpu", "fp32", ""), 60, QUIET)
+        chosen.append(fitted.recipe.model)
+    assert chosen == ["speednet(width=1.0)", "speednet(width=0.25)"]
+
+
 @pytest.mark.parametrize(("rate", "shift"), [(1e3, True), (0.5, False)])
 def test_moved_looks_are_left_out_where_scoring_them_would_take_the_time_of_training(
     packed_plan, monkeypatch, rate, shift

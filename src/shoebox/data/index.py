@@ -80,6 +80,14 @@ class ImageIndex:
         """Where the picture of one row lies."""
         return self.root / self.paths[row]
 
+    def status(self, row: int) -> os.stat_result:
+        """What the system says of the file of one row.
+
+        Raises:
+            OSError: it is gone, or out of reach.
+        """
+        return os.stat(os.path.join(self.root, self.paths[row]))  # noqa: PTH116, PTH118 (a Path costs more than asking)
+
     def take(self, rows: NDArray[Any] | Sequence[int]) -> "ImageIndex":
         """Some rows, in the order given: positions, or a mask of N booleans. Classes and notes stay."""
         chosen = np.arange(len(self))[np.asarray(rows, dtype=None if len(rows) else np.int64)]
@@ -173,10 +181,10 @@ class ImageIndex:
         """
         digest = hashlib.blake2b(digest_size=16)
         digest.update("\0".join(self.classes).encode("utf-8", "surrogateescape"))
-        labels, parts, root = self.labels.tolist(), self.part.tolist(), str(self.root)
+        labels, parts = self.labels.tolist(), self.part.tolist()
         for i in sorted(range(len(self)), key=self.paths.__getitem__):
             try:
-                status = os.stat(os.path.join(root, self.paths[i]))  # noqa: PTH116, PTH118 (a Path costs more than asking)
+                status = self.status(i)
                 stamp = f"{status.st_size},{status.st_mtime_ns}"
             except OSError:
                 stamp = "gone"
