@@ -42,7 +42,7 @@ def measure(data: str, rounds: int = 7) -> dict[str, str | float]:
         taken["intervals"].append(_seconds(lambda: intervals(few)))
     ours, sklearn, resampled = (statistics.median(taken[name]) for name in ("six", "sklearn", "intervals"))
     return {
-        "case": "drawn",
+        "data": "drawn",
         "six_of_50000_seconds": ours,
         "sklearn_of_50000_seconds": sklearn,
         "times_faster": sklearn / ours,

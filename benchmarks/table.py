@@ -13,10 +13,15 @@ BETWEEN = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DO
 
 def write_table(results: Path) -> None:
     """Put what the results say between the README's two marks."""
-    found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
+    found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"), key=_by_number)]
     parts = [tables(kind, found) for kind in (peers, minutes, loading, steps, startup, label_noise)]
     text = "\n".join(part for part in parts if part)
     README.write_text(BETWEEN.sub(lambda _: text, README.read_text()))
+
+
+def _by_number(file: Path) -> list[tuple[int, str]]:
+    """Orders names as people do, 5 before 10."""
+    return [(int(piece) if piece.isdigit() else 0, piece) for piece in re.split(r"(\d+)", file.stem)]
 
 
 def tables(kind: Any, found: list[dict[str, Any]]) -> str:

@@ -50,6 +50,24 @@ def test_a_recipe_that_says_how_pictures_grow_is_followed(packed_plan, monkeypat
     assert budget.fit_to_time(wanted, packed, Runtime("cpu", "fp32", ""), 60, QUIET).recipe.grow == 1.0
 
 
+@pytest.mark.parametrize("width", [2.0, 1.0, 0.5])
+def test_where_the_passes_are_decided_the_widest_that_makes_them_in_time_is_taken(packed_plan, monkeypatch, width):
+    """A machine that makes just over four passes in the minute at this width, and slower ones than that above it."""
+    made, packed = packed_plan
+    pictures = int((packed.index.part == "train").sum())
+
+    def rate(*given):
+        return 4.01 * pictures / 60 / gain * budget.cost(width, 2, 32) / budget.cost(given[3], 2, 32)
+
+    sides = [budget.side_at(share, 32, budget.GROW) for share in np.linspace(0, 1, 100)]
+    gain = np.mean([budget.cost(1.0, 2, 32) / budget.cost(1.0, 2, 32, side) for side in sides])
+    unscored = dataclasses.replace(packed.index, part=np.full(len(packed.index), "train"))
+    monkeypatch.setattr(packed, "index", unscored.take(np.arange(pictures)))
+    monkeypatch.setattr(budget, "training_rate", rate)
+    fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET, decided=4)
+    assert fitted.recipe.model == f"speednet(width={width})"
+
+
 def test_scoring_has_its_time_before_a_width_is_chosen(packed_plan, monkeypatch):
     """1,200 pictures could be trained on in the minute; 12 are scored in six looks each, for nothing or for 1,080."""
     made = plan(Recipe.load("fast").override({"minutes": 1}), packed_plan[1].index)

@@ -47,10 +47,7 @@ class Recipe(BaseModel):
     # Pictures
     size: int | None = Field(None, ge=1, le=4096, description="side of the square the network sees, in pixels")
     grow: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="share of size that training starts with; it grows to all of it on the way",
+        None, gt=0, le=1, description="share of size that training starts with; it grows to all of it on the way"
     )
     store: int | None = Field(None, ge=1, le=4096, description="side of the square kept in the pack, in pixels")
     fit: Literal["squash", "crop", "pad"] = Field("squash", description="how a picture becomes a square")

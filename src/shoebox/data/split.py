@@ -135,7 +135,7 @@ def _shuffled(index: ImageIndex, rows: list[int], seed: int) -> list[int]:
 def _portable(index: ImageIndex, rows: list[int]) -> list[str]:
     """Paths without what depends on where the pictures lie: absolute ones lose the folders they have in common."""
     paths = [index.paths[row] for row in rows]
-    absolute = {path for path in paths if os.path.isabs(path)}  # noqa: PTH117 (a Path costs ten times as much)
+    absolute = {path for path in paths if os.path.isabs(path)}  # noqa: PTH117 (a Path costs more)
     common = len(os.path.commonpath(absolute)) if len(absolute) > 1 else 0
     return [path[common:] if path in absolute else path for path in paths]
 

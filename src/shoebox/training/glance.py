@@ -51,7 +51,7 @@ def glance(
     packed = pack(whole, made.preprocess, cache=cache, progress=progress)
     runtime = choose_runtime(device, made.recipe.precision)
     if made.recipe.model == "speednet":
-        made = fit_to_time(made, packed, runtime, SECONDS, progress, PASSES)
+        made = fit_to_time(made, packed, runtime, SECONDS, progress, decided=PASSES)
     recipe = recipe.override({"model": made.recipe.model, "grow": made.recipe.grow})
     with tempfile.TemporaryDirectory() as folder:
         classifier, packed = fit(whole, recipe, Path(folder) / "run", cache=cache, device=device, progress=progress)
