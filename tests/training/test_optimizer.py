@@ -76,3 +76,23 @@ def test_shapes_of_the_schedules():
     assert build_schedule("onecycle", 0)(0.25) == pytest.approx(1)
     assert build_schedule("step(at=(0.5,), factor=0.5)", 0)(0.6) == 0.5
     assert build_schedule("constant", 0.5)(0.25) == 0.5
+
+
+def test_muon_moves_what_shifts_channels_by_gradient_descent():
+    network = build_model("speednet(width=0.25)", classes=2, size=16)
+    optimizer = build_optimizer("muon(offsets=100)", network, 0.1, 0.0)
+    (group,) = (g for g in optimizer.param_groups if g["kind"] == "plain")
+    assert {id(p) for p in group["params"]} == {id(p) for p in network.offsets()}
+    assert group["peak"] == pytest.approx(10)
+    bias = network.whiten.bias
+    bias.grad = torch.full_like(bias, 0.01)
+    optimizer.step()
+    optimizer.step()
+    # Nesterov's momentum, by hand: 0.01 · 10 · (1 + 0.85), then with what the first step left of it.
+    first, second = 0.01 * (1 + 0.85), 0.01 * (1 + 0.85 * (1 + 0.85))
+    assert torch.allclose(bias, torch.full_like(bias, -10 * (first + second)))
+
+
+def test_muon_takes_a_network_without_offsets():
+    optimizer = build_optimizer("muon", build_model("simple", classes=2, size=16), 0.1, 0.0)
+    assert {g["kind"] for g in optimizer.param_groups} == {"orthogonal", "adam"}

@@ -54,6 +54,13 @@ class Network(nn.Module, ABC):
         del share
         return ()
 
+    def offsets(self) -> Iterable[nn.Parameter]:
+        """Biases of channels whose scale is fixed, which steps far longer than other parameters' suit. By default none.
+
+        `muon` takes them in plain gradient descent.
+        """
+        return ()
+
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), float and normalised, to logits (N, classes); no subclass changes it."""
         logits: Tensor = self.head(self.features(x))

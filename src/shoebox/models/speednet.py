@@ -106,6 +106,9 @@ class SpeedNet(Network):
     def resting(self, share: float) -> Iterable[nn.Parameter]:
         return (p for name, p in self.whiten.named_parameters() if name == "bias" and share >= BIAS_TRAINS)
 
+    def offsets(self) -> Iterable[nn.Parameter]:
+        return [p for name, p in self.named_parameters() if name.endswith(("whiten.bias", "norm1.bias", "norm2.bias"))]
+
     def fixed(self) -> Iterable[nn.Parameter]:
         return [
             p for name, p in self.named_parameters() if name.endswith(("whiten.weight", "norm1.weight", "norm2.weight"))

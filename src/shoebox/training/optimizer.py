@@ -27,7 +27,7 @@ DEFAULT_LR = {"muon": 0.24, "adam": 1e-3, "adamw": 1e-3, "sgd": 0.05}
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised momentum for filters; AdamW for everything else.
+    """Orthogonalised momentum for filters; Nesterov's momentum for the network's `offsets`; AdamW for everything else.
 
     The step of a filter bank, seen as a matrix (out, in·k·k), is its momentum with all singular values brought near
     one by a few Newton–Schulz iterations; the bank itself is kept at the norm √out. After Jordan et al., "Muon: an
@@ -35,13 +35,14 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
-        super().__init__(groups, {"weight_decay": 0.0, "momentum": 0.6, "betas": (0.85, 0.95), "orthogonal": False})
+        super().__init__(groups, {"weight_decay": 0.0, "momentum": 0.6, "betas": (0.85, 0.95), "kind": "adam"})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Apply the gradients once."""
+        moves = {"orthogonal": self._orthogonal, "plain": self._plain, "adam": self._adam}
         for group in self.param_groups:
-            move = self._orthogonal if group["orthogonal"] else self._adam
+            move = moves[group["kind"]]
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     move(parameter, parameter.grad, group)
@@ -56,6 +57,13 @@ class Muon(torch.optim.Optimizer):
         direction = orthogonalise(last.flatten(1)).view(last.shape).permute(0, 3, 1, 2)
         parameter.mul_(math.sqrt(len(parameter)) / parameter.norm().clamp_min(1e-12))
         parameter.add_(direction, alpha=-group["lr"])
+
+    def _plain(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(gradient)
+        momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
+        parameter.add_(gradient.add(momentum, alpha=group["momentum"]), alpha=-group["lr"])
 
     def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
@@ -99,13 +107,28 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
 
 @OPTIMIZERS.register
 def muon(
-    network: Network, lr: float, weight_decay: float, *, momentum: float = 0.6, other_lr: float = 0.01
+    network: Network,
+    lr: float,
+    weight_decay: float,
+    *,
+    momentum: float = 0.6,
+    other_lr: float = 0.01,
+    offsets: float = 220.0,
 ) -> torch.optim.Optimizer:
-    """Muon for filters, AdamW at `other_lr` for biases, norms and the head."""
-    filters = [p for p in network.parameters() if p.requires_grad and p.ndim == 4]
-    others = [p for p in network.parameters() if p.requires_grad and p.ndim != 4]
-    groups = [
-        {"params": filters, "lr": lr, "momentum": momentum, "orthogonal": True},
+    """Muon for filters, gradient descent at `offsets` times `lr` for the network's offsets, AdamW at `other_lr` for
+    the rest.
+
+    The published record moves them so too. On 45 % of CIFAR-10 (width 0.5, six passes, seed 0) it reached 0.8416, with
+    AdamW for them 0.8350; twice the rate did as well, half of it worse (0.8368).
+    """
+    training = [p for p in network.parameters() if p.requires_grad]
+    filters = [p for p in training if p.ndim == 4]
+    shifted = {id(p) for p in network.offsets()}
+    plain = [p for p in training if id(p) in shifted]
+    others = [p for p in training if p.ndim != 4 and id(p) not in shifted]
+    groups: list[dict[str, Any]] = [
+        {"params": filters, "lr": lr, "momentum": momentum, "kind": "orthogonal"},
+        {"params": plain, "lr": offsets * lr, "momentum": 0.85, "kind": "plain"},
         {"params": others, "lr": other_lr, "weight_decay": weight_decay},
     ]
     return Muon([{**group, "peak": group["lr"]} for group in groups if group["params"]])
