@@ -1,7 +1,10 @@
 """Small pictures and folders of them, a run that has learnt nothing, and a cache that is not the person's own."""
 
 import json
-from collections.abc import Callable, Mapping
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +37,59 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     # What is on the person's disk, or a server away, must not decide what a test trains.
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
+
+
+# Each command in a process of its own, forked from one that has imported what all of them need.
+FORKING = """
+import json, os, sys
+import cleanlab, pandas, shoebox.deploy.report, shoebox.training.train, sklearn.linear_model, sklearn.manifold
+import torch._dynamo, torch.utils.tensorboard
+from shoebox.cli import main
+for line in sys.stdin:
+    sys.argv, folder, environment, *files = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        os.environ.clear(), os.environ.update(environment)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, path in enumerate(files, 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        code = 0
+        try:
+            main()
+        except SystemExit as e:
+            code = e.code or 0
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def run_command(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[list[str], Path], subprocess.CompletedProcess[str]]]:
+    """run_command(["shoebox", …], folder): runs a command there; gives its exit code, stdout and stderr."""
+    place = tmp_path_factory.mktemp("said")
+    files = [place / "stdout", place / "stderr"]
+    # What is read once, on import.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(place)}
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as forking:
+        asked, answers = forking.stdin, forking.stdout
+        assert asked
+        assert answers
+
+        def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+            asked.write(json.dumps([words, str(folder), dict(os.environ), *map(str, files)]) + "\n")
+            asked.flush()
+            code = int(answers.readline())
+            said = [file.read_text(encoding="utf-8", errors="surrogateescape") for file in files]
+            return subprocess.CompletedProcess(words, code, *said)
+
+        yield run
+        asked.close()
 
 
 @pytest.fixture

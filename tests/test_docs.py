@@ -1,6 +1,5 @@
 """Documentation that is executed: every command and every line of Python in the README."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -45,48 +44,6 @@ def desk(tmp_path_factory):
     return root
 
 
-# Each command in a process of its own, forked from one that has imported what all of them need.
-FORKING = """
-import json, os, sys
-import cleanlab, pandas, shoebox.deploy.report, shoebox.training.train, sklearn.linear_model, sklearn.manifold
-import torch._dynamo, torch.utils.tensorboard
-from shoebox.cli import main
-for line in sys.stdin:
-    sys.argv, folder, log = json.loads(line)
-    child = os.fork()
-    if not child:
-        os.chdir(folder)
-        with open(log, "w") as file:
-            os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
-        code = 0
-        try:
-            main()
-        except SystemExit as e:
-            code = e.code or 0
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@pytest.fixture
-def run_command(desk):
-    """Runs a command in `desk`; gives its exit code and what it wrote."""
-    log = desk.parent / "log"
-    with subprocess.Popen(
-        [sys.executable, "-c", FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as forking:
-
-        def run(words):
-            forking.stdin.write(json.dumps([words, str(desk), str(log)]) + "\n")
-            forking.stdin.flush()
-            code = int(forking.stdout.readline())
-            return code, log.read_text(encoding="utf-8")
-
-        yield run
-        forking.stdin.close()
-
-
 def test_every_shoebox_command_of_the_readme_runs(desk, run_command):
     ran = 0
     for command in COMMANDS:
@@ -99,8 +56,8 @@ def test_every_shoebox_command_of_the_readme_runs(desk, run_command):
         if words[1] == "serve":
             serve_shortly(words, desk)
             continue
-        code, said = run_command(words)
-        assert code == 0, f"{command}\n{said}"
+        done = run_command(words, desk)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         ran += 1
     assert ran >= 10
 
@@ -128,10 +85,9 @@ def test_the_python_of_the_readme_runs(desk):
         assert done.returncode == 0, f"block {number}\n{done.stderr}"
 
 
-def test_the_example_network_trains(desk):
+def test_the_example_network_trains(desk, run_command):
     options = ["--import", str(ROOT / "examples" / "my_nets.py"), "--model", "my_net(width=8)", "--epochs", "1"]
-    words = [sys.executable, "-m", "shoebox", "train", "pictures/", "--run", "runs/mine", *options]
-    done = subprocess.run(words, cwd=desk, capture_output=True, text=True)
+    done = run_command(["shoebox", "train", "pictures/", "--run", "runs/mine", *options], desk)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,16 +1,12 @@
-import subprocess
-import sys
-
 import pytest
 
 
 @pytest.fixture
-def shoebox(tmp_path):
+def shoebox(run_command, tmp_path):
     """shoebox("train", …, code=0): run the command in an empty folder; gives stdout and stderr, holds the exit code."""
 
     def run(*arguments, code=0):
-        command = [sys.executable, "-m", "shoebox", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, errors="surrogateescape")
+        done = run_command(["shoebox", *map(str, arguments)], tmp_path)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         return done
