@@ -80,7 +80,7 @@ def test_shapes_of_the_schedules():
 
 def test_muon_moves_what_shifts_channels_by_gradient_descent():
     network = build_model("speednet(width=0.25)", classes=2, size=16)
-    optimizer = build_optimizer("muon(offsets=100)", network, 0.1, 0.0)
+    optimizer = build_optimizer("muon(offsets=1000)", network, 0.1, 0.0)
     (group,) = (g for g in optimizer.param_groups if g["kind"] == "plain")
     assert {id(p) for p in group["params"]} == {id(p) for p in network.offsets()}
     assert group["peak"] == pytest.approx(10)

@@ -113,13 +113,13 @@ def muon(
     *,
     momentum: float = 0.6,
     other_lr: float = 0.01,
-    offsets: float = 220.0,
+    offsets: float = 1840.0,
 ) -> torch.optim.Optimizer:
-    """Muon for filters, gradient descent at `offsets` times `lr` for the network's offsets, AdamW at `other_lr` for
-    the rest.
+    """Muon for filters, AdamW at `other_lr` for the rest, gradient descent at `offsets`·lr² for the network's offsets.
 
-    The published record moves them so too. On 45 % of CIFAR-10 (width 0.5, six passes, seed 0) it reached 0.8416, with
-    AdamW for them 0.8350; twice the rate did as well, half of it worse (0.8368).
+    The published record moves them so too, at 0.053 times the pictures of a batch: muon's rate follows the root of the
+    batch, theirs the batch. On 45 % of CIFAR-10 (width 0.5, six passes, seed 0; mean of validation and test) it reached
+    0.8416, with AdamW for them 0.8350; twice the rate did as well, half of it worse (0.8368).
     """
     training = [p for p in network.parameters() if p.requires_grad]
     filters = [p for p in training if p.ndim == 4]
@@ -128,7 +128,7 @@ def muon(
     others = [p for p in training if p.ndim != 4 and id(p) not in shifted]
     groups: list[dict[str, Any]] = [
         {"params": filters, "lr": lr, "momentum": momentum, "kind": "orthogonal"},
-        {"params": plain, "lr": offsets * lr, "momentum": 0.85, "kind": "plain"},
+        {"params": plain, "lr": offsets * lr**2, "momentum": 0.85, "kind": "plain"},
         {"params": others, "lr": other_lr, "weight_decay": weight_decay},
     ]
     return Muon([{**group, "peak": group["lr"]} for group in groups if group["params"]])
