@@ -2,7 +2,6 @@ import json
 import math
 import os
 import signal
-import threading
 import time
 
 import numpy as np
@@ -104,11 +103,11 @@ def test_a_run_stopped_between_any_two_steps_ends_as_one_never_stopped(tmp_path,
 
 
 def test_sigint_saves_and_says_how_to_go_on(tmp_path, index, small):
-    killer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    killer.start()
+    def interrupt(row):
+        os.kill(os.getpid(), signal.SIGINT)
+
     with pytest.raises(Stopped, match="--resume") as stopped:
-        fit(index, small.override({"epochs": 10_000, "validation": 0.0}), tmp_path / "run")
-    killer.join()
+        fit(index, small.override({"epochs": 10_000, "validation": 0.0}), tmp_path / "run", on_epoch=interrupt)
     assert stopped.value.exit_code == 130
     assert checkpoints(tmp_path / "run" / "checkpoints")
 

@@ -72,7 +72,7 @@ def _pairs(network: Network, sample: Tensor) -> list[tuple[str, str]]:
 
     handles = []
     for name, module in network.named_modules():
-        if type(module) is nn.Conv2d:
+        if isinstance(module, nn.Conv2d):
             handles.append(module.register_forward_hook(after_conv(name)))
         elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
             handles.append(module.register_forward_pre_hook(before_norm(name)))

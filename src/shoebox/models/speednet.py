@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shoebox.base.errors import UsageError
+from shoebox.base.norm import norm_gelu
+from shoebox.base.winograd import Conv3x3, PooledConv3x3
 from shoebox.models.network import MODELS, Network
 
 SMALLEST = 16
@@ -63,14 +65,14 @@ class Block(nn.Module):
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
-        self.conv1 = _identity_conv(width_in, width)
+        self.conv1 = _identity(PooledConv3x3(width_in, width, bias=False))
         self.norm1 = FixedScaleBatchNorm(width)
-        self.conv2 = _identity_conv(width, width)
+        self.conv2 = _identity(Conv3x3(width, width, bias=False))
         self.norm2 = FixedScaleBatchNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
-        return F.gelu(self.norm2(self.conv2(x)))
+        x = norm_gelu(self.norm1, self.conv1(x))
+        return norm_gelu(self.norm2, self.conv2(x))
 
 
 class SpeedNet(Network):
@@ -141,8 +143,7 @@ def speednet(classes: int, size: int, *, width: float = 1.0, blocks: int | None 
     return SpeedNet(classes, widths, patch, stride)
 
 
-def _identity_conv(width_in: int, width: int) -> nn.Conv2d:
-    conv = nn.Conv2d(width_in, width, 3, padding=1, bias=False)
+def _identity(conv: nn.Conv2d) -> nn.Conv2d:
     with torch.no_grad():
-        nn.init.dirac_(conv.weight[:width_in])
+        nn.init.dirac_(conv.weight[: conv.in_channels])
     return conv

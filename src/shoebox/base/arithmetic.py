@@ -1,0 +1,84 @@
+"""The compiled arithmetic: `arithmetic.c`, which the installation builds where it finds a C compiler.
+
+Without it, or on a processor that it does not serve, torch computes everything. SHOEBOX_ARITHMETIC=torch in the
+environment leaves it out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import threading
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST_THREADS = 64
+
+
+@functools.cache
+def library() -> Any:
+    """The compiled functions with their argument types, or None where they are not to be had."""
+    if os.environ.get("SHOEBOX_ARITHMETIC") == "torch":
+        return None
+    here = Path(__file__).parent
+    for path in (here / f"_arithmetic{suffix}" for suffix in EXTENSION_SUFFIXES):
+        if path.is_file():
+            try:
+                found = ctypes.CDLL(str(path))
+            except OSError:  # built for another machine
+                return None
+            pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
+            found.winograd_forward.argtypes = [*[pointer] * 6, long, *[number] * 6, pointer]
+            found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 6, pointer]
+            found.norm_forward.argtypes = [*[pointer] * 7, long, long, number, ctypes.c_double, number, pointer]
+            found.norm_backward.argtypes = [*[pointer] * 9, long, long, number, number, pointer]
+            return found if found.arithmetic_lanes() else None
+    return None
+
+
+def serves(x: Tensor) -> bool:
+    """Whether the compiled functions may be given this: a plain float32 tensor on a CPU, nothing that is being traced,
+    and no autocast, which would compute in another type."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and type(x) is Tensor
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and library() is not None
+    )
+
+
+def lanes() -> int:
+    """Floats in a vector of this processor."""
+    return int(library().arithmetic_lanes())
+
+
+def threads() -> int:
+    """How many the compiled functions are to use: torch's number."""
+    return min(torch.get_num_threads(), MOST_THREADS)
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a tensor's numbers lie; None (a null pointer) for None."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+_kept = threading.local()
+
+
+def scratch(size: int) -> Tensor:
+    """Room for `size` floats until the next call.
+
+    Each thread keeps its own, since fresh memory has to be cleared and is in no cache.
+    """
+    if not hasattr(_kept, "scratch") or len(_kept.scratch) < size:
+        _kept.scratch = torch.empty(size)
+    room: Tensor = _kept.scratch
+    return room

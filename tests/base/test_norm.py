@@ -1,0 +1,79 @@
+"""Batch norm and GELU in one pass compute what torch does in two."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from shoebox.base import arithmetic
+from shoebox.base.norm import norm_gelu
+
+pytestmark = pytest.mark.skipif(arithmetic.library() is None, reason="no compiled arithmetic here")
+
+
+@pytest.fixture(params=[16, 8], ids=["widest", "8 lanes"], autouse=True)
+def lanes(request):
+    arithmetic.library().arithmetic_limit(request.param)
+    yield
+    arithmetic.library().arithmetic_limit(16)
+
+
+def settled_norm(channels):
+    norm = nn.BatchNorm2d(channels, momentum=0.4)
+    norm.weight.requires_grad_(False)
+    nn.init.uniform_(norm.weight, 0.5, 1.5)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+@pytest.mark.parametrize("channels", [16, 20, 48])
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (3, 100), (1e-3, 0)])
+def test_it_computes_what_torch_does_and_the_statistics_follow(channels, scale, offset):
+    torch.manual_seed(0)
+    norm = settled_norm(channels)
+    exact = copy.deepcopy(norm).double()
+    x = (torch.randn(64, channels, 9, 9) * scale + offset).contiguous(memory_format=torch.channels_last)
+    mine, theirs = x.clone().requires_grad_(), x.double().requires_grad_()
+    y, wanted = norm_gelu(norm, mine), F.gelu(exact(theirs))
+    gradient = torch.randn_like(y)
+    y.backward(gradient)
+    wanted.backward(gradient.double())
+    near = 1e-5 if offset == 0 else 1e-3  # float32 holds a hundred and three to five digits
+    for got, right in (
+        (y.detach(), wanted.detach()),
+        (mine.grad, theirs.grad),
+        (norm.bias.grad, exact.bias.grad),
+        (norm.running_mean + scale, exact.running_mean + scale),
+        (norm.running_var, exact.running_var),
+    ):
+        assert float((got.double() - right).norm() / right.norm()) < near
+    assert norm.num_batches_tracked == exact.num_batches_tracked == 1
+
+
+def test_gelu_is_right_far_out():
+    norm = settled_norm(16)
+    nn.init.ones_(norm.weight)
+    nn.init.zeros_(norm.bias)
+    x = torch.randn(64, 16, 16, 16)
+    x[0] *= 40
+    y = norm_gelu(norm, x)
+    torch.testing.assert_close(y, F.gelu(F.batch_norm(x, None, None, training=True)), rtol=1e-4, atol=1e-5)
+
+
+def test_used_or_small_or_with_a_scale_that_trains_it_is_torch_s_own():
+    norm = settled_norm(16)
+    x = torch.randn(64, 16, 16, 16)
+    assert torch.equal(norm_gelu(copy.deepcopy(norm), x[:2]), F.gelu(copy.deepcopy(norm)(x[:2])))
+    free = copy.deepcopy(norm).requires_grad_()
+    assert torch.equal(norm_gelu(free, x), F.gelu(copy.deepcopy(norm)(x)))
+    norm.eval()
+    assert torch.equal(norm_gelu(norm, x), F.gelu(norm(x)))
+
+
+def test_what_is_not_a_number_stays_so():
+    x = torch.randn(64, 16, 16, 16)
+    x[3, 5, 4, 4] = float("nan")
+    bad = norm_gelu(settled_norm(16), x).isnan().flatten(2).all(2).any(0)
+    assert bad[5] and bad.sum() == 1

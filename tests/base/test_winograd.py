@@ -1,0 +1,115 @@
+"""The compiled convolutions compute what torch does, forward and backward, in vectors of each width."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from shoebox.base import arithmetic, winograd
+from shoebox.base.winograd import Conv3x3, PooledConv3x3, convolve
+
+pytestmark = pytest.mark.skipif(arithmetic.library() is None, reason="no compiled arithmetic here")
+
+
+@pytest.fixture(params=[16, 8], ids=["widest", "8 lanes"])
+def lanes(request):
+    arithmetic.library().arithmetic_limit(request.param)
+    yield request.param
+    arithmetic.library().arithmetic_limit(16)
+
+
+def by_definition(x, weight, bias, pooled):
+    y = F.conv2d(x, weight, bias, padding=1)
+    return F.max_pool2d(y, 2) if pooled else y
+
+
+def passes(compute, x, weight, bias, pooled, dtype):
+    """The output, and the gradients of what went in, all in double."""
+    leaves = [None if t is None else t.to(dtype).clone().requires_grad_() for t in (x, weight, bias)]
+    y = compute(*leaves, pooled=pooled)
+    draw = torch.Generator().manual_seed(1)
+    y.backward(torch.randn(y.shape, dtype=torch.float64, generator=draw).to(dtype))
+    return [y.detach().double(), *(t.grad.double() for t in leaves if t is not None)]
+
+
+def assert_alike(x, weight, bias, pooled):
+    assert winograd.pays(x.float(), weight.float())
+    wanted = passes(lambda *a, pooled: by_definition(*a, pooled), x, weight, bias, pooled, torch.float64)
+    got = passes(convolve, x, weight, bias, pooled, torch.float32)
+    for mine, theirs in zip(got, wanted, strict=True):
+        assert mine.shape == theirs.shape
+        assert float((mine - theirs).norm() / theirs.norm()) < 3e-5
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["whole", "pooled"])
+@pytest.mark.parametrize(
+    ("count", "before", "after", "height", "width"),
+    [(8, 24, 48, 31, 31), (64, 48, 48, 7, 7), (100, 20, 40, 13, 10), (256, 16, 17, 2, 3), (80, 33, 100, 8, 9)],
+)
+def test_it_computes_what_torch_does(lanes, count, before, after, height, width, pooled):
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(count, before, height, width, dtype=torch.float64, generator=draw)
+    weight = torch.randn(after, before, 3, 3, dtype=torch.float64, generator=draw) / before
+    bias = torch.randn(after, dtype=torch.float64, generator=draw)
+    assert_alike(x, weight, None, pooled)
+    assert_alike(x.contiguous(memory_format=torch.channels_last), weight, bias, pooled)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(16, 50), st.integers(16, 110), st.integers(2, 18), st.integers(2, 18), st.booleans(), st.booleans())
+def test_whatever_the_shape(before, after, height, width, pooled, biased):
+    draw = torch.Generator().manual_seed(before * after + height)
+    x = torch.randn(256, before, height, width, dtype=torch.float64, generator=draw)
+    x = x[: max(1, -(-256 // (-(-height // 4) * -(-width // 4))))]
+    weight = torch.randn(after, before, 3, 3, dtype=torch.float64, generator=draw) / before
+    bias = torch.randn(after, dtype=torch.float64, generator=draw) if biased else None
+    assert_alike(x, weight, bias, pooled)
+
+
+def test_the_threads_do_not_change_the_output_nor_one_run_the_next():
+    x, weight = torch.randn(64, 32, 15, 15), torch.randn(64, 32, 3, 3)
+    threads = torch.get_num_threads()
+    try:
+        outputs = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            outputs.append(convolve(x, weight, pooled=True))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(outputs[0], other) for other in outputs)
+    first, second = (passes(convolve, x, weight, None, True, torch.float32) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_nothing_beside_the_output_is_written():
+    x, weight = torch.randn(64, 24, 7, 7), torch.randn(20, 24, 3, 3)
+    kept = x.clone(), weight.clone()
+    convolve(x, weight, pooled=True)
+    assert torch.equal(x, kept[0]) and torch.equal(weight, kept[1])
+
+
+def test_what_is_not_a_number_stays_so():
+    x, weight = torch.randn(64, 24, 8, 8), torch.randn(24, 24, 3, 3)
+    x[3, 5, 4, 4] = float("nan")
+    for pooled in (False, True):
+        bad = convolve(x, weight, pooled=pooled).isnan().any((1, 2, 3))
+        assert bad[3] and bad.sum() == 1
+
+
+@pytest.mark.parametrize("layer", [Conv3x3(24, 24), PooledConv3x3(24, 24, bias=False)])
+def test_as_a_layer_it_is_copied_traced_and_leaves_small_and_other_types_to_torch(layer):
+    twin = copy.deepcopy(layer)
+    few, many = torch.randn(2, 24, 8, 8), torch.randn(128, 24, 8, 8)
+    assert isinstance(twin, nn.Conv2d)
+    assert winograd.pays(many, twin.weight) and not winograd.pays(few, twin.weight)
+    assert not winograd.pays(many.double(), twin.weight.double())
+    assert not winograd.pays(many.to("meta"), twin.weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not winograd.pays(many, twin.weight)
+    exported = torch.export.export(layer, (many,)).module()
+    torch.testing.assert_close(exported(many), layer(many), rtol=1e-4, atol=1e-4)
+    assert layer(few).shape[1:] == layer(many).shape[1:]
