@@ -22,14 +22,16 @@ BLOCK = 1 << 14
 """Numbers that are summed up at a time."""
 
 
-def norm_gelu(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+def norm_gelu(norm: nn.Module, x: Tensor) -> Tensor:
     """`gelu(norm(x))`.
 
     Args:
-        norm: with a scale and a bias; in use, whatever stands in its place.
+        norm: a batch norm with a scale and a bias, or whatever stands in its place once it is folded away.
         x: (N, C, H, W).
     """
-    if not norm.training or x.numel() < FEWEST or not serves(x) or norm.weight.requires_grad or norm.momentum is None:
+    if not isinstance(norm, nn.BatchNorm2d) or not norm.training or norm.momentum is None or not serves(x):
+        return F.gelu(norm(x))
+    if x.numel() < FEWEST or norm.weight.requires_grad:
         return F.gelu(norm(x))
     y, mean, variance = _NormGELU.apply(x, norm.weight, norm.bias, norm.eps)  # type: ignore[no-untyped-call]
     count = x.numel() // x.shape[1]
