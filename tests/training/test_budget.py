@@ -57,15 +57,8 @@ def test_where_the_passes_are_decided_the_widest_that_makes_them_in_time_is_take
     pictures = int((packed.index.part == "train").sum())
 
     def rate(*given):
-        return (
-            4.01
-            * pictures
-            / 60
-            / gain
-            * budget.cost(width, 2, 32)
-            / budget.cost(given[3], 2, 32)
-            * (32 / given[4]) ** 2
-        )
+        narrower = budget.cost(width, 2, 32) / budget.cost(given[3], 2, 32)
+        return 4.01 * pictures / 60 / gain * narrower * (32 / given[4]) ** 2
 
     gain = np.mean([(32 / budget.side_at(share, 32, budget.GROW)) ** 2 for share in np.linspace(0, 1, 100)])
     unscored = dataclasses.replace(packed.index, part=np.full(len(packed.index), "train"))

@@ -16,9 +16,9 @@ def test_pictures_that_do_not_grow_have_their_whole_side_from_the_start():
     assert {side_at(share / 10, 31, 1.0) for share in range(11)} == {31}
 
 
-@pytest.mark.parametrize(("progress", "side"), [(0, 20), (0.4, 26), (0.79, 32), (1, 32)])
+@pytest.mark.parametrize(("progress", "side"), [(0, 16), (0.19, 16), (0.3, 24), (0.59, 24), (0.6, 32), (1, 32)])
 def test_the_side_follows_progress(progress, side):
-    assert side_at(progress, 32, 0.625) == side
+    assert side_at(progress, 32, 0.5) == side
 
 
 def test_the_furthest_of_two_clocks_counts():

@@ -11,6 +11,7 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shoebox.base.winograd import Conv3x3
 from shoebox.models.network import MODELS, Network
 
 # The first convolution and the three poolings divide the side by 32 and need a border: below this nothing is left.
@@ -29,9 +30,9 @@ class AlexNet(Network):
                     nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.BatchNorm2d(64), nn.MaxPool2d(3, 2)
                 ),
                 nn.Sequential(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.BatchNorm2d(192), nn.MaxPool2d(3, 2)),
-                nn.Sequential(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(384)),
-                nn.Sequential(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(256)),
-                nn.Sequential(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(256), nn.MaxPool2d(3, 2)),
+                nn.Sequential(Conv3x3(192, 384), nn.ReLU(), nn.BatchNorm2d(384)),
+                nn.Sequential(Conv3x3(384, 256), nn.ReLU(), nn.BatchNorm2d(256)),
+                nn.Sequential(Conv3x3(256, 256), nn.ReLU(), nn.BatchNorm2d(256), nn.MaxPool2d(3, 2)),
             ]
         )
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten())

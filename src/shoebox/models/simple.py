@@ -8,6 +8,7 @@ from typing import final
 from torch import Tensor, nn
 
 from shoebox.base.errors import UsageError
+from shoebox.base.winograd import Conv3x3
 from shoebox.models.network import MODELS, Network
 
 
@@ -21,9 +22,7 @@ class Simple(Network):
             raise UsageError(f"simple: pictures of {size} px are too small for three poolings: at least 8 px")
         widths = [width, 2 * width, 4 * width]
         self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)
-            )
+            nn.Sequential(Conv3x3(before, after, bias=False), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2))
             for before, after in zip([3, *widths], widths, strict=False)
         )
         # At most 4×4 positions reach the dense layer, so that larger pictures do not make it larger.

@@ -11,6 +11,7 @@ from typing import final
 from torch import Tensor, nn
 
 from shoebox.base.errors import UsageError
+from shoebox.base.winograd import Conv3x3
 from shoebox.models.network import MODELS, Network
 
 # How much the dropout rises from one block to the next, and once more for the dense layer.
@@ -68,7 +69,7 @@ class VGG(Network):
 
 
 def _convolution(before: int, after: int, batchnorm: bool) -> list[nn.Module]:
-    layers: list[nn.Module] = [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+    layers: list[nn.Module] = [Conv3x3(before, after), nn.ReLU()]
     return [*layers, nn.BatchNorm2d(after)] if batchnorm else layers
 
 

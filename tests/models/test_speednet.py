@@ -1,0 +1,41 @@
+"""speednet's maps, and the weights of runs before it had a border."""
+
+import pytest
+import torch
+
+from shoebox.models import build_model
+
+
+@pytest.mark.parametrize(("size", "sides"), [(32, [16, 8, 4]), (64, [32, 16, 8, 4]), (128, [32, 16, 8, 4])])
+def test_every_map_is_of_whole_squares(size, sides):
+    network = build_model("speednet(width=0.25)", classes=3, size=size).eval()
+    seen = []
+    for block in network.blocks:
+        block.register_forward_hook(lambda module, given, output: seen.append(output.shape[2:]))
+    with torch.no_grad():
+        network(torch.randn(1, 3, size, size))
+    assert seen == [(side, side) for side in sides]
+
+
+def test_a_picture_of_any_side_passes_through():
+    network = build_model("speednet(width=0.25)", classes=3, size=32).eval()
+    with torch.no_grad():
+        assert all(network(torch.randn(2, 3, side, side)).shape == (2, 3) for side in (16, 17, 24, 31, 40))
+
+
+def test_weights_without_a_border_answer_as_they_did():
+    torch.manual_seed(0)
+    network = build_model("speednet(width=0.25)", classes=3, size=32).eval()
+    pictures = torch.randn(2, 3, 32, 32)
+    network.edge = 0
+    with torch.no_grad():
+        before = network(pictures)
+    weights = {name: tensor for name, tensor in network.state_dict().items() if name != "border"}
+    again = build_model("speednet(width=0.25)", classes=3, size=32).eval()
+    again.load_state_dict(weights)
+    twin = build_model("speednet(width=0.25)", classes=3, size=32).eval()
+    twin.load_state_dict(again.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(pictures), before)
+        assert torch.equal(twin(pictures), before)
+    assert "border" not in weights
