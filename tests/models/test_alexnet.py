@@ -11,15 +11,15 @@ def test_it_has_exactly_the_parameters_asked_for() -> None:
     assert sum(p.numel() for p in network.parameters()) == 59_134_041
     assert isinstance(network.head, nn.Linear) and network.head.in_features == 512
     kinds = [type(m).__name__ for m in network.modules() if not list(m.children())]
-    convolution = ["Conv2d", "ReLU", "BatchNorm2d"]
+    large, convolution = ["Conv2d", "ReLU", "BatchNorm2d"], ["Conv3x3", "ReLU", "BatchNorm2d"]
     dense = ["Dropout", "Linear", "ReLU", "BatchNorm1d"]
-    pooled = [*convolution, "MaxPool2d"]
     assert kinds == [
-        *pooled,
-        *pooled,
-        *convolution,
-        *convolution,
-        *pooled,
+        *large,
+        "MaxPool2d",
+        *large,
+        "MaxPool2d",
+        *convolution * 3,
+        "MaxPool2d",
         "AdaptiveAvgPool2d",
         "Flatten",
         *dense * 3,
