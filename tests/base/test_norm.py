@@ -1,4 +1,4 @@
-"""Batch norm and GELU in one pass compute what torch does in two."""
+"""Batch norm and GELU as one function compute what torch does in two."""
 
 import copy
 
@@ -77,3 +77,8 @@ def test_what_is_not_a_number_stays_so():
     x[3, 5, 4, 4] = float("nan")
     bad = norm_gelu(settled_norm(16), x).isnan().flatten(2).all(2).any(0)
     assert bad[5] and bad.sum() == 1
+
+
+def test_channels_that_do_not_fit_are_for_torch_to_complain_of():
+    with pytest.raises(RuntimeError, match="16"):
+        norm_gelu(settled_norm(16), torch.randn(64, 24, 16, 16))

@@ -115,3 +115,17 @@ def test_as_a_layer_it_is_copied_traced_and_leaves_small_and_other_types_to_torc
     exported = torch.export.export(layer, (many,)).module()
     torch.testing.assert_close(exported(many), layer(many), rtol=1e-4, atol=1e-4)
     assert layer(few).shape[1:] == layer(many).shape[1:]
+
+
+@pytest.mark.parametrize("weight", [(24, 40, 3, 3), (24, 24, 5, 5), (24, 24, 3)])
+def test_shapes_that_do_not_fit_are_for_torch_to_complain_of(weight):
+    x = torch.randn(128, 24, 8, 8)
+    assert not winograd.pays(x, torch.randn(weight))
+    if weight[1] != 24 or len(weight) != 4:
+        with pytest.raises(RuntimeError):
+            convolve(x, torch.randn(weight))
+
+
+def test_a_bias_need_not_lie_in_one_piece():
+    x, weight, bias = torch.randn(128, 24, 8, 8), torch.randn(24, 24, 3, 3), torch.randn(48)[::2]
+    torch.testing.assert_close(convolve(x, weight, bias), F.conv2d(x, weight, bias, padding=1), rtol=1e-3, atol=1e-3)

@@ -5,7 +5,7 @@
    arXiv:1509.09308. Step 1, padding 1. Maps are [pictures][height][width][channels], filters [9][in][out]. A map may be
    pooled: then it holds the largest of each 2x2 places, and `winners` which of the four it was.
 
-   Batch norm and GELU in one pass.
+   Batch norm and GELU, with nothing stored between them.
 
    Results do not depend on the number of threads, but for the gradient of the filters, which is summed up in as many
    shares. arithmetic.py loads this; winograd.py and norm.py call it. */
@@ -71,13 +71,6 @@ typedef struct {
 #define NAME(f) avx512_##f
 #include "winograd_kernel.h"
 #include "norm_kernel.h"
-#undef LANES
-#undef ROWS
-#undef NAME
-#undef LOAD_FEW
-#undef STORE_FEW
-#undef WIDEN
-#undef NARROW
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
@@ -91,32 +84,19 @@ typedef struct {
 #define NAME(f) avx2_##f
 #include "winograd_kernel.h"
 #include "norm_kernel.h"
-#undef LANES
-#undef ROWS
-#undef NAME
-#undef LOAD_FEW
-#undef STORE_FEW
-#undef WIDEN
-#undef NARROW
 #pragma GCC pop_options
 #else
 #define LANES 4
 #define ROWS 4
 #define LOAD_FEW(from, count) \
-    (plain_vec){(count) > 0 ? (from)[0] : 0, (count) > 1 ? (from)[1] : 0, (count) > 2 ? (from)[2] : 0, (count) > 3 ? (from)[3] : 0}
+    (plain_vec){(count) > 0 ? (from)[0] : 0, (count) > 1 ? (from)[1] : 0, (count) > 2 ? (from)[2] : 0, \
+                (count) > 3 ? (from)[3] : 0}
 #define STORE_FEW(to, whole, count) for (int i = 0; i < (count); i++) (to)[i] = (whole)[i]
 #define WIDEN(from) (plain_mask){(from)[0], (from)[1], (from)[2], (from)[3]}
 #define NARROW(to, whole) for (int l = 0; l < LANES; l++) (to)[l] = (uint8_t)(whole)[l]
 #define NAME(f) plain_##f
 #include "winograd_kernel.h"
 #include "norm_kernel.h"
-#undef LANES
-#undef ROWS
-#undef NAME
-#undef LOAD_FEW
-#undef STORE_FEW
-#undef WIDEN
-#undef NARROW
 #endif
 
 static int most_lanes = 16;
@@ -174,11 +154,11 @@ int arithmetic_lanes(void) { return kernel() ? kernel()->lanes : 0; }
 /* From now on use vectors of at most so many floats: for trying out what narrower processors compute. */
 void arithmetic_limit(int lanes) { most_lanes = lanes; }
 
-/* out = the convolution of `in`, and the bias; with `winners`, of its maxima over 2x2. `in_winners`: `in` is the gradient of such
-   maxima. scratch: `filters` 36·in·⌈out⌉ floats, then (⌈in⌉ + ⌈out⌉ vectors)·(36·room + 1)·lanes for each thread. */
+/* out = the convolution of `in`, and the bias; with `winners`, of its maxima over 2x2. `in_winners`: `in` is the gradient
+   of such maxima. scratch: `filters` 36·in·⌈out⌉ floats, then (⌈in⌉ + ⌈out⌉ vectors)·(36·room + 1)·lanes for each thread. */
 void winograd_forward(
-    float *in, uint8_t *in_winners, float *weights, const float *bias, float *out, uint8_t *winners, long pictures, int height, int width,
-    int in_channels, int out_channels, int room, int threads, float *scratch) {
+    float *in, uint8_t *in_winners, float *weights, const float *bias, float *out, uint8_t *winners, long pictures,
+    int height, int width, int in_channels, int out_channels, int room, int threads, float *scratch) {
     const Kernel *k = kernel();
     int lanes = k->lanes, wide = CEIL(out_channels, lanes);
     Job job = {.in = {in, in_winners, height, width, in_channels}, .out = {out, winners, height, width, out_channels}};

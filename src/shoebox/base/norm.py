@@ -1,4 +1,5 @@
-"""Batch norm and GELU: in one pass over memory where they train in float32 on a CPU, by torch elsewhere.
+"""Batch norm and GELU as one function, with nothing stored between them, where they train in float32 on a CPU; by
+torch elsewhere.
 
 In: maps (N, C, H, W) and a batch norm whose scale does not train. Out: `gelu(norm(x))`, to about 10⁻⁶; the norm's
 running statistics follow as torch's do.
@@ -31,7 +32,7 @@ def norm_gelu(norm: nn.Module, x: Tensor) -> Tensor:
     """
     if not isinstance(norm, nn.BatchNorm2d) or not norm.training or norm.momentum is None or not serves(x):
         return F.gelu(norm(x))
-    if x.numel() < FEWEST or norm.weight.requires_grad:
+    if x.numel() < FEWEST or norm.weight.requires_grad or x.ndim != 4 or x.shape[1] != norm.num_features:
         return F.gelu(norm(x))
     y, mean, variance = _NormGELU.apply(x, norm.weight, norm.bias, norm.eps)  # type: ignore[no-untyped-call]
     count = x.numel() // x.shape[1]

@@ -1,5 +1,5 @@
-/* Batch norm and GELU in one pass, for one instruction set; included by arithmetic.c after winograd_kernel.h, whose
-   vectors it uses. Maps are [rows][channels], a row for each place of each picture. Sums are made block by block, each in
+/* Batch norm and GELU for one instruction set, with nothing stored between them; included by arithmetic.c after
+   winograd_kernel.h, whose vectors it uses; takes back what was defined for the instruction set. Maps are [rows][channels], a row for each place of each picture. Sums are made block by block, each in
    float, and added up in double. */
 
 /* exp(x) for x of at most 0, to about 1e-7 of itself: a power of 2 times a polynomial (Cephes, expf). */
@@ -119,3 +119,10 @@ static const Kernel NAME(kernel) = {
     LANES, ROWS, NAME(forward), NAME(filters), NAME(spread), NAME(collect), NAME(spread_of), NAME(activate),
     NAME(activate_back), NAME(normalise_back)};
 #undef VEC
+#undef LANES
+#undef ROWS
+#undef NAME
+#undef LOAD_FEW
+#undef STORE_FEW
+#undef WIDEN
+#undef NARROW

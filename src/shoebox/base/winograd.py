@@ -58,19 +58,23 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, pooled: b
 
 
 def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether `convolve` computes this by itself: enough of what the compiled functions serve."""
-    if not serves(x):  # first of all: of what is being traced, no side may be looked at
+    """Whether `convolve` computes this by itself: enough of what the compiled functions serve, and of shapes that fit;
+    what does not fit is for torch to complain of."""
+    # First of all: of what is being traced, no side may be looked at.
+    if not serves(x) or x.ndim != 4 or weight.ndim != 4:
         return False
     tiles = x.shape[0] * _ceil(x.shape[2], 4) * _ceil(x.shape[3], 4)
     large = tiles >= FEWEST_TILES and min(weight.shape[:2]) >= FEWEST_CHANNELS and min(x.shape[2:]) >= 2
-    return large and weight.dtype == torch.float32
+    fits = weight.dtype == torch.float32 and weight.shape[1:] == (x.shape[1], 3, 3)
+    return large and fits and weight.device == x.device
 
 
 class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pooled: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        y, winners = _forward(x, weight.permute(2, 3, 1, 0), bias, None, x.shape[2:], pooled)
+        shift = None if bias is None else bias.float().contiguous()
+        y, winners = _forward(x, weight.permute(2, 3, 1, 0), shift, None, x.shape[2:], pooled)
         ctx.save_for_backward(x, weight, winners)
         return y
 
