@@ -33,20 +33,20 @@ def library() -> Any:
             except OSError:  # built for another machine
                 return None
             pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
-            found.winograd_forward.argtypes = [*[pointer] * 6, long, *[number] * 6, pointer]
-            found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 6, pointer]
-            found.norm_forward.argtypes = [*[pointer] * 7, long, long, number, ctypes.c_double, number, pointer]
-            found.norm_backward.argtypes = [*[pointer] * 9, long, long, number, number, pointer]
-            return found if found.arithmetic_lanes() else None
+            found.winograd_forward.argtypes = [*[pointer] * 6, long, *[number] * 7, pointer]
+            found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 7, pointer]
+            found.norm_forward.argtypes = [*[pointer] * 7, long, long, number, ctypes.c_double, number, number, pointer]
+            found.norm_backward.argtypes = [*[pointer] * 9, long, long, number, number, number, pointer]
+            return found if found.arithmetic_lanes(0) else None
     return None
 
 
 def serves(x: Tensor) -> bool:
-    """Whether the compiled functions may be given this: a plain float32 tensor on a CPU, nothing that is being traced,
-    and no autocast, which would compute in another type."""
+    """Whether the compiled functions may be given this: a plain tensor on a CPU, float32 or, where they compute in 16
+    bits, bfloat16; nothing that is being traced, and no autocast, which would compute in another type."""
     return (
         x.device.type == "cpu"
-        and x.dtype == torch.float32
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and lanes(halves=True) > 0))
         and type(x) is Tensor
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
@@ -55,9 +55,9 @@ def serves(x: Tensor) -> bool:
     )
 
 
-def lanes() -> int:
-    """Floats in a vector of this processor."""
-    return int(library().arithmetic_lanes())
+def lanes(halves: bool = False) -> int:
+    """Numbers in a vector of this processor: floats, or numbers of 16 bits; 0 where it does not compute in these."""
+    return int(library().arithmetic_lanes(halves)) if library() is not None else 0
 
 
 def threads() -> int:

@@ -32,7 +32,8 @@ def norm_gelu(norm: nn.Module, x: Tensor) -> Tensor:
     """
     if not isinstance(norm, nn.BatchNorm2d) or not norm.training or norm.momentum is None or not serves(x):
         return F.gelu(norm(x))
-    if x.numel() < FEWEST or norm.weight.requires_grad or x.ndim != 4 or x.shape[1] != norm.num_features:
+    fits = x.ndim == 4 and x.shape[1] == norm.num_features and norm.weight.dtype == torch.float32
+    if x.numel() < FEWEST or norm.weight.requires_grad or not fits:
         return F.gelu(norm(x))
     y, mean, variance = _NormGELU.apply(x, norm.weight, norm.bias, norm.eps)  # type: ignore[no-untyped-call]
     count = x.numel() // x.shape[1]
@@ -53,7 +54,7 @@ class _NormGELU(torch.autograd.Function):
         mean, variance, inverse = torch.empty(3, channels).unbind()
         library().norm_forward(
             *map(address, (x, scale, bias, mean, variance, inverse, y)),
-            *(rows, block, channels, epsilon, threads()),
+            *(rows, block, channels, epsilon, x.dtype == torch.bfloat16, threads()),
             address(sums),
         )
         ctx.save_for_backward(x, scale, bias, mean, inverse)
@@ -65,14 +66,14 @@ class _NormGELU(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *statistics: Tensor) -> tuple[Tensor | None, ...]:
         del statistics
         x, scale, bias, mean, inverse = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         channels = x.shape[1]
         rows, block, sums = _blocks(x)
         to_x = torch.empty_like(x)
         offset, slope = torch.empty(2, channels).unbind()
         library().norm_backward(
             *map(address, (x, gradient, scale, bias, mean, inverse, to_x, offset, slope)),
-            *(rows, block, channels, threads()),
+            *(rows, block, channels, x.dtype == torch.bfloat16, threads()),
             address(sums),
         )
         return to_x, None, offset * rows, None

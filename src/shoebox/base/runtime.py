@@ -13,12 +13,9 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from shoebox.base.errors import UsageError
-
-if TYPE_CHECKING:
-    import torch
 
 # of malloc.h and linux/prctl.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, PR_SET_THP_DISABLE = -1, -3, -4, 41
@@ -34,16 +31,22 @@ class Runtime:
         device: "cpu", "cuda", "cuda:1", "mps".
         precision: "fp32", "bf16" or "fp16": the arithmetic of training's matrix products; weights stay float32.
         reason: why, in one line for the person.
+        halves: whether these are the products of `half_products`, which a CPU computes for networks from scratch.
     """
 
     device: str
     precision: Literal["fp32", "bf16", "fp16"]
     reason: str
+    halves: bool = False
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context in which training's forward pass runs."""
         import torch
 
+        from shoebox.base.winograd import half_products
+
+        if self.halves:
+            return half_products()
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         return torch.autocast(self.device.split(":")[0], dtype, enabled=self.precision != "fp32")
 
@@ -68,26 +71,34 @@ def choose_device(device: str = "auto") -> str:
     return device
 
 
-def choose_runtime(device: str = "auto", precision: Precision = "auto") -> Runtime:
-    """Decide what to run on and in which arithmetic, measuring where it matters (about 0.1 s on a CPU)."""
+def choose_runtime(device: str = "auto", precision: Precision = "auto", *, scratch: bool = False) -> Runtime:
+    """Decide what to run on and in which arithmetic, measuring where it matters (about 0.1 s on a CPU).
+
+    `scratch`: for a network from scratch, whose convolutions of 3×3 a CPU with AVX512-FP16 may compute in fp16.
+    """
     import torch
 
+    from shoebox.base.arithmetic import lanes
+
     device = choose_device(device)
+    halves = scratch and device == "cpu" and lanes(halves=True) > 0
     if precision != "auto":
-        return Runtime(device, precision, f"{device} in {precision}, as asked")
+        return Runtime(device, precision, f"{device} in {precision}, as asked", halves and precision == "fp16")
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
         if torch.cuda.is_bf16_supported():
             return Runtime(device, "bf16", f"{name} in bf16")
         return Runtime(device, "fp32", f"{name} in fp32: it has no bf16")
     if device == "cpu":
-        gain = bf16_gain()
+        gain, half = bf16_gain(), half_gain() if halves else 0.0
         threads = torch.get_num_threads()
-        # Below this the casts around the products eat what the products gain.
+        if half > max(gain, 1.1):
+            reason = f"{threads} CPU threads in fp16, measured {half:.1f} times as fast as fp32 here"
+            return Runtime(device, "fp16", reason, halves=True)
+        # Below this the casts around torch's products eat what the products gain.
         if gain > 1.3:
-            return Runtime(
-                device, "bf16", f"{threads} CPU threads in bf16, measured {gain:.1f} times as fast as fp32 here"
-            )
+            reason = f"{threads} CPU threads in bf16, measured {gain:.1f} times as fast as fp32 here"
+            return Runtime(device, "bf16", reason)
         return Runtime(device, "fp32", f"{threads} CPU threads in fp32 (bf16 measured {gain:.2f} times as fast here)")
     return Runtime(device, "fp32", f"{device} in fp32")
 
@@ -96,28 +107,38 @@ def choose_runtime(device: str = "auto", precision: Precision = "auto") -> Runti
 def bf16_gain() -> float:
     """How many times as fast one 3×3 convolution runs in bf16 as in fp32 on this CPU; 0 where bf16 is not supported.
 
-    In fp32 as networks from scratch compute it (`convolve`). The two in turn, the best of eight each, and once a
-    process: a busy moment must not change the arithmetic of a run.
+    In fp32 as networks from scratch compute it (`convolve`), in bf16 as torch does.
     """
+    return _gain("bfloat16", "bfloat16")
+
+
+@functools.cache
+def half_gain() -> float:
+    """The same of fp16 as `half_products` has it computed; for processors that can."""
+    return _gain("bfloat16", "float32")
+
+
+def _gain(maps: str, filters: str) -> float:
+    """The two in turn, the best of eight each: a busy moment must not change the arithmetic of a run."""
     import torch
 
     from shoebox.base.winograd import convolve
 
-    made = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        pictures = torch.ones(16, 128, 16, 16, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        filters = torch.ones(128, 128, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        made[dtype] = pictures, filters
-    best = dict.fromkeys(made, float("inf"))
+    made = []
+    for types in ((maps, filters), ("float32", "float32")):
+        shapes = zip(((32, 128, 16, 16), (128, 128, 3, 3)), types, strict=True)
+        made.append([torch.ones(shape, dtype=getattr(torch, name)) for shape, name in shapes])
+    made = [[tensor.contiguous(memory_format=torch.channels_last) for tensor in pair] for pair in made]
+    best = [float("inf"), float("inf")]
     for _ in range(8):
-        for dtype, (pictures, filters) in made.items():
+        for i, (pictures, weights) in enumerate(made):
             start = time.perf_counter()
             try:
-                convolve(pictures, filters)
+                convolve(pictures, weights)
             except RuntimeError:
                 return 0.0
-            best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return best[torch.float32] / best[torch.bfloat16]
+            best[i] = min(best[i], time.perf_counter() - start)
+    return best[1] / best[0]
 
 
 def at_once(device: str, side: int, looks: int = 1) -> int:

@@ -7,6 +7,9 @@ In: maps (N, C, H, W) and filters (K, C, 3, 3). Out: maps (N, K, H, W), or their
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,9 +19,9 @@ from torch.nn import functional as F
 
 from shoebox.base.arithmetic import address, lanes, library, scratch, serves, threads
 
-FEWEST_TILES, FEWEST_CHANNELS = 256, 16
-"""Below so many squares of 4×4 in a batch, the transform of the filters costs more than it saves; below so many
-channels on either side, that of the maps does."""
+FEWEST_TILES, FEWEST_CHANNELS, FEWEST_PRODUCTS = 64, 16, 8192
+"""Below so many squares of 4×4 in a batch, or so many times the channels of the side that has fewer, the transform of
+the filters costs more than it saves; below so many channels on either side, that of the maps does."""
 
 AT_ONCE, SUMS_AT_ONCE = 1_300_000, 1.5
 """Bytes of transformed maps to hold at a time, so that they stay in a core's cache; for the gradient of the filters at
@@ -51,10 +54,36 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, pooled: b
         bias: (K,) or None.
     """
     if pays(x, weight):
-        y: Tensor = _Winograd.apply(x, weight, bias, pooled)  # type: ignore[no-untyped-call]
+        halves = x.dtype == torch.bfloat16 or halves_wanted()
+        y: Tensor = _Winograd.apply(x, weight, bias, pooled, halves)  # type: ignore[no-untyped-call]
         return y
-    y = F.conv2d(x, weight, bias, padding=1)
+    y = F.conv2d(x if x.dtype == weight.dtype else x.to(weight.dtype), weight, bias, padding=1)
     return F.max_pool2d(y, 2) if pooled else y
+
+
+_products = threading.local()
+
+
+@contextlib.contextmanager
+def half_products() -> Iterator[None]:
+    """Within the block, `convolve` and its gradients are computed in numbers of 16 bits, where the processor has
+    AVX512-FP16; elsewhere it changes nothing. So is what is given maps in bfloat16 and filters in float32.
+
+    Maps and their gradients are rounded to bfloat16. What is multiplied is float16, brought by a power of 2 into the
+    range that this has; where that is not enough, it is computed again in float32. Filters, their gradients and sums
+    over many tiles stay float32. An output differs by 1 to 2 % of its size, at random.
+    """
+    before = halves_wanted()
+    _products.halves = lanes(halves=True) > 0
+    try:
+        yield
+    finally:
+        _products.halves = before
+
+
+def halves_wanted() -> bool:
+    """Whether this is within `half_products`, on a processor that has them."""
+    return getattr(_products, "halves", False)
 
 
 def pays(x: Tensor, weight: Tensor) -> bool:
@@ -64,75 +93,89 @@ def pays(x: Tensor, weight: Tensor) -> bool:
     if not serves(x) or x.ndim != 4 or weight.ndim != 4:
         return False
     tiles = x.shape[0] * _ceil(x.shape[2], 4) * _ceil(x.shape[3], 4)
-    large = tiles >= FEWEST_TILES and min(weight.shape[:2]) >= FEWEST_CHANNELS and min(x.shape[2:]) >= 2
+    channels = min(weight.shape[:2])
+    large = tiles >= max(FEWEST_TILES, FEWEST_PRODUCTS / max(channels, 1)) and channels >= FEWEST_CHANNELS
     fits = weight.dtype == torch.float32 and weight.shape[1:] == (x.shape[1], 3, 3)
-    return large and fits and weight.device == x.device
+    return large and min(x.shape[2:]) >= 2 and fits and weight.device == x.device
 
 
 class _Winograd(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pooled: bool) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pooled: bool, halves: bool) -> Tensor:
+        maps = x.to(torch.bfloat16 if halves else torch.float32).contiguous(memory_format=torch.channels_last)
         shift = None if bias is None else bias.float().contiguous()
-        y, winners = _forward(x, weight.permute(2, 3, 1, 0), shift, None, x.shape[2:], pooled)
-        ctx.save_for_backward(x, weight, winners)
-        return y
+        y, winners = _forward(maps, weight.permute(2, 3, 1, 0), shift, None, x.shape[2:], pooled)
+        ctx.save_for_backward(maps, weight, winners)
+        return y.to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, winners = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        given = gradient.dtype
+        gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
             turned = weight.flip(2, 3).permute(2, 3, 0, 1)
             to_x, _ = _forward(gradient, turned, None, winners, x.shape[2:], False)
+            to_x = to_x.to(given)
         if ctx.needs_input_grad[1]:
             to_weight = _filters(x, gradient, winners)
         if ctx.needs_input_grad[2]:
-            to_bias = gradient.sum((0, 2, 3))
-        return to_x, to_weight, to_bias, None
+            to_bias = gradient.sum((0, 2, 3), dtype=torch.float32)
+        return to_x, to_weight, to_bias, None, None
 
 
 def _forward(
     x: Tensor, filters: Tensor, bias: Tensor | None, winners_in: Tensor | None, sides: torch.Size, pooled: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Maps (N, C, …), channels-last, and filters (3, 3, C, K) to maps (N, K, …) and, if pooled, which of four won."""
+    """Maps (N, C, …), channels-last, float32 or bfloat16, and filters (3, 3, C, K) to maps (N, K, …) of the same type
+    and, if pooled, which of four won."""
     count, before, after = len(x), filters.shape[2], filters.shape[3]
     height, width = sides
+    half = x.dtype == torch.bfloat16
     shape = (count, after, height // 2, width // 2) if pooled else (count, after, height, width)
-    y = torch.empty(shape, memory_format=torch.channels_last)
+    y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     winners = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last) if pooled else None
-    room, panel = _room(before, after, AT_ONCE)
     filters = filters.contiguous()
-    library().winograd_forward(
+    room, panel = _room(before, after, AT_ONCE, half)
+    spread = 36 * _whole(before, half) * _whole(after, half)
+    too_large = library().winograd_forward(
         *map(address, (x, winners_in, filters, bias, y, winners)),
-        *(count, height, width, before, after, room, threads()),
-        address(scratch(36 * before * _ceil(after, lanes()) * lanes() + threads() * panel)),
+        *(count, height, width, before, after, room, half, threads()),
+        address(scratch((spread + threads() * panel) // (2 if half else 1))),
     )
-    return y, winners
+    if too_large:
+        y, winners = _forward(x.float(), filters, bias, winners_in, sides, pooled)
+    return y.to(x.dtype), winners
 
 
 def _filters(x: Tensor, gradient: Tensor, winners: Tensor | None) -> Tensor:
-    """The gradient (K, C, 3, 3) of the filters that made of `x` what `gradient` is the gradient of."""
+    """The gradient (K, C, 3, 3), float32, of the filters that made of `x` what `gradient` is the gradient of."""
     count, before, height, width = x.shape
     after = gradient.shape[1]
-    sums = 36 * _ceil(before, lanes()) * _ceil(after, lanes()) * lanes() ** 2
-    room, panel = _room(before, after, max(AT_ONCE, int(SUMS_AT_ONCE * sums * 4)))
+    half = x.dtype == torch.bfloat16
     filters = torch.empty(3, 3, before, after)
-    library().winograd_filters(
+    sums = 36 * _whole(before, half) * _whole(after, half)
+    room, panel = _room(before, after, max(AT_ONCE, int(SUMS_AT_ONCE * sums * 4)), half)
+    too_large = library().winograd_filters(
         *map(address, (x, filters, gradient, winners)),
-        *(count, height, width, before, after, room, threads()),
-        address(scratch(threads() * (sums + panel))),
+        *(count, height, width, before, after, room, half, threads()),
+        address(scratch(threads() * (sums + panel // (2 if half else 1)))),
     )
-    return filters.permute(3, 2, 0, 1)
+    return _filters(x.float(), gradient.float(), winners) if too_large else filters.permute(3, 2, 0, 1)
 
 
-def _room(before: int, after: int, size: int) -> tuple[int, int]:
-    """How many tiles to transform at a time within `size` bytes, in whole eights; and the floats they take."""
-    vectors = _ceil(before, lanes()) + _ceil(after, lanes())
-    room = max(8, min(256, size // (36 * 4 * lanes() * vectors) // 8 * 8))
-    return room, vectors * (36 * room + 1) * lanes()
+def _room(before: int, after: int, size: int, half: bool) -> tuple[int, int]:
+    """How many tiles to transform at a time within `size` bytes, in whole eights; and the numbers they take."""
+    numbers = _whole(before, half) + _whole(after, half)
+    room = max(8, min(256, size // (36 * (2 if half else 4) * numbers) // 8 * 8))
+    return room, numbers * (36 * room + 1)
+
+
+def _whole(channels: int, half: bool) -> int:
+    """The channels with those that fill up a vector."""
+    return _ceil(channels, lanes(half)) * lanes(half)
 
 
 def _ceil(a: int, b: int) -> int:

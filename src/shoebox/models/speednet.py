@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from shoebox.base.errors import UsageError
 from shoebox.base.norm import norm_gelu
-from shoebox.base.winograd import Conv3x3, PooledConv3x3
+from shoebox.base.winograd import Conv3x3, PooledConv3x3, halves_wanted
 from shoebox.models.network import MODELS, Network
 
 SMALLEST = 16
@@ -102,9 +102,11 @@ class SpeedNet(Network):
     def features(self, x: Tensor) -> Tensor:
         before = self.edge // 2
         x = F.gelu(self.whiten(F.pad(x, (before, self.edge - before) * 2, "reflect") if self.edge else x))
+        if halves_wanted():
+            x = x.bfloat16()
         for block in self.blocks:
             x = block(x)
-        return x.amax(dim=(2, 3))
+        return x.amax(dim=(2, 3)).type_as(self.whiten.weight)
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         return [("whiten", self.whiten), *((f"blocks.{i}", block) for i, block in enumerate(self.blocks))]

@@ -1,0 +1,55 @@
+/* Vectors of one instruction set; included by arithmetic.c once for each, before the other headers.
+
+   Before it is included: REAL, the type that is computed in, and INTEGER, a whole number of its size; STORED, the type of
+   the maps' numbers; PART, floats in a vector; LANES, REALs in a vector, one or two times PART; JOIN and SPLIT, from such
+   floats, each times `scale`, to a vector and back; NAME(f), the name of a function for this instruction set. */
+
+typedef REAL NAME(vec) __attribute__((vector_size(LANES * sizeof(REAL))));
+typedef INTEGER NAME(mask) __attribute__((vector_size(LANES * sizeof(REAL))));
+typedef float NAME(part) __attribute__((vector_size(PART * 4)));
+typedef int32_t NAME(bits) __attribute__((vector_size(PART * 4)));
+typedef float NAME(loose) __attribute__((vector_size(PART * 4), aligned(4)));
+#define VEC NAME(vec)
+#define FLOATS NAME(part)
+#define BITS NAME(bits)
+
+/* The first `count` floats at `from`, the other lanes 0; and the other way. */
+static inline FLOATS NAME(load)(const float *from, int count) {
+    return count >= PART ? *(const NAME(loose) *)from : (FLOATS)LOAD_FEW(from, count);
+}
+
+static inline void NAME(store)(float *to, FLOATS whole, int count) {
+    if (count >= PART) *(NAME(loose) *)to = whole;
+    else STORE_FEW(to, whole, count);
+}
+
+/* The same for numbers of a map. */
+static inline FLOATS NAME(load_map)(const STORED *from, int count) { return FROM_MAP(from, count); }
+
+static inline void NAME(store_map)(STORED *to, FLOATS whole, int count) { TO_MAP(to, whole, count); }
+
+/* The same for a vector of which `count` numbers, LANES at most, are in the map, each times `scale` (which is 1 where REAL
+   is float). */
+static inline __attribute__((always_inline)) VEC NAME(read)(const STORED *from, int count, float scale) {
+    FLOATS parts[LANES / PART];
+    (void)scale;
+    for (int i = 0; i < LANES / PART; i++) {
+        int here = count - i * PART;
+        parts[i] = NAME(load_map)(from + i * PART, count == LANES ? PART : here < 0 ? 0 : here > PART ? PART : here);
+    }
+    return JOIN(parts, scale);
+}
+
+static inline __attribute__((always_inline)) void NAME(put)(STORED *to, VEC whole, int count, float scale) {
+    FLOATS parts[LANES / PART];
+    (void)scale;
+    SPLIT(whole, parts, scale);
+    for (int i = 0; i < LANES / PART && count > i * PART; i++) NAME(store_map)(to + i * PART, parts[i], count - i * PART);
+}
+
+/* `count` bytes, LANES at most, as whole numbers, the other lanes 0. */
+static inline __attribute__((unused)) NAME(mask) NAME(widen)(const uint8_t *from, int count) {
+    NAME(mask) whole = {0};
+    for (int l = 0; l < count; l++) whole[l] = from[l];
+    return whole;
+}

@@ -1,0 +1,188 @@
+/* Winograd's convolutions for one instruction set: the products of panels, and the three convolutions; included by
+   arithmetic.c after winograd_tiles.h.
+
+   Before it is included: ROWS, broadcast numbers that a product keeps sums for (it divides LANES / PAIRS); PAIRS, 2 where
+   a broadcast is two numbers that lie side by side, else 1, and what then differs:
+   TIMES(vector, from): each of PART times PAIRS numbers times that of the PAIRS at `from` which stands in its place.
+   FOLD(to, to_other, vector, other): store the PART sums of PAIRS of either. EACH(from): PART numbers, each PAIRS times. INTERLEAVE(vector): from
+   PAIRS times PART to PART times PAIRS. EVERY(parts, h): of PAIRS vectors of floats taken as PART times PAIRS, those at h.
+   Sums over many tiles are float, whatever REAL is. */
+
+static inline void NAME(filter6)(const FLOATS *w, int s, FLOATS *g, int u) {
+    FLOATS ends = w[0] + w[2 * s], ends2 = w[0] + 4 * w[2 * s];
+    g[0] = w[0] * (1.f / 4);
+    g[u] = (ends + w[s]) * (-1.f / 6);
+    g[2 * u] = (ends - w[s]) * (-1.f / 6);
+    g[3 * u] = (ends2 + 2 * w[s]) * (1.f / 24);
+    g[4 * u] = (ends2 - 2 * w[s]) * (1.f / 24);
+    g[5 * u] = w[2 * s];
+}
+
+static inline void NAME(filter3)(const FLOATS *g, int s, FLOATS *w, int u) {
+    FLOATS sum = (g[s] + g[2 * s]) * (1.f / 6), sum2 = (g[3 * s] + g[4 * s]) * (1.f / 24);
+    w[0] = g[0] * (1.f / 4) - sum + sum2;
+    w[u] = (g[2 * s] - g[s]) * (1.f / 6) + (g[3 * s] - g[4 * s]) * (1.f / 12);
+    w[2 * u] = 4 * sum2 - sum + g[5 * s];
+}
+
+/* `columns` times PART outputs of ROWS tiles, from output vector `v` on: sums over the channels of what lies in panels. */
+static inline __attribute__((always_inline)) void NAME(across_some)(
+    const REAL *a, const REAL *filters, REAL *to, int depth, long panel, int v, const int columns) {
+    long step = (long)CEIL(depth, PAIRS) * LANES;
+    VEC sum[ROWS][3];
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < columns; j++) sum[i][j] = (VEC){0};
+    for (int first = 0; first < depth; first += LANES, a += panel) {
+        int last = depth - first < LANES ? depth - first : LANES;
+        for (int p = 0; p < last; p += PAIRS, filters += LANES) {
+            VEC right[3];
+            for (int j = 0; j < columns; j++) right[j] = *(const VEC *)(filters + j * step);
+#pragma GCC unroll 8
+            for (int i = 0; i < ROWS; i++)
+                for (int j = 0; j < columns; j++) sum[i][j] += TIMES(right[j], a + i * LANES + p);
+        }
+    }
+    for (int j = 0; j < columns; j++)
+        for (int i = 0; i < ROWS; i += 2) {
+            REAL *here = to + (v + j) / PAIRS * panel + (v + j) % PAIRS * PART + i * LANES;
+            FOLD(here, here + LANES, sum[i][j], sum[i + 1][j]);
+        }
+}
+
+/* To the sums of ROWS times PAIRS channels and `columns` times PART outputs, those over some more tiles. */
+static inline __attribute__((always_inline)) void NAME(along_some)(
+    const REAL *a, const REAL *back, float *sums, int tiles, long panel, long step, int v, const int columns) {
+    VEC sum[ROWS][3];
+    const REAL *b[3];
+    for (int j = 0; j < columns; j++) b[j] = back + (v + j) / PAIRS * panel + (v + j) % PAIRS * PART;
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < columns; j++) sum[i][j] = (VEC){0};
+    for (int t = 0; t < tiles; t++) {
+        VEC right[3];
+        for (int j = 0; j < columns; j++) right[j] = EACH(b[j] + t * LANES);
+#pragma GCC unroll 8
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < columns; j++) sum[i][j] += TIMES(right[j], a + t * LANES + i * PAIRS);
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < columns; j++) {
+            FLOATS parts[PAIRS];
+            SPLIT(sum[i][j], parts, 1.f);
+            for (int h = 0; h < PAIRS; h++) *(FLOATS *)(sums + j * step + i * LANES + h * PART) += parts[h];
+        }
+}
+
+/* How many of the vectors that are left to take at a time: three, but no single one after three. */
+static inline int NAME(columns)(int left) { return left == 4 ? 2 : left < 3 ? left : 3; }
+
+static __attribute__((noinline)) void NAME(across)(
+    const REAL *a, const REAL *filters, REAL *to, int depth, long panel, int v, int columns) {
+    switch (columns) {
+    case 1: NAME(across_some)(a, filters, to, depth, panel, v, 1); break;
+    case 2: NAME(across_some)(a, filters, to, depth, panel, v, 2); break;
+    default: NAME(across_some)(a, filters, to, depth, panel, v, 3);
+    }
+}
+
+static __attribute__((noinline)) void NAME(along)(
+    const REAL *a, const REAL *back, float *sums, int tiles, long panel, long step, int v, int columns) {
+    switch (columns) {
+    case 1: NAME(along_some)(a, back, sums, tiles, panel, step, v, 1); break;
+    case 2: NAME(along_some)(a, back, sums, tiles, panel, step, v, 2); break;
+    default: NAME(along_some)(a, back, sums, tiles, panel, step, v, 3);
+    }
+}
+
+/* Outputs of some tiles: transform, 36 products, transform back. */
+static void NAME(forward)(const Job *job, long item, void *scratch) {
+    int in = CEIL(job->in.channels, LANES), out = CEIL(job->out.channels, PART);
+    int depth = job->in.channels, room = job->room;
+    long first = item * room, left = job->grid.total - first, panel = PANEL(room);
+    int count = left < room ? (int)left : room;
+    REAL *panels = scratch, *products = panels + in * panel;
+    NAME(transform_maps)(&job->in, &job->grid, first, count, room, panels);
+    for (int f = 0; f < 36; f++)
+        for (int v = 0, columns; v < out; v += columns) {
+            columns = NAME(columns)(out - v);
+            const REAL *filters = (const REAL *)job->filters + ((long)f * out + v) * CEIL(depth, PAIRS) * LANES;
+            for (int t = f * room; t < f * room + count; t += ROWS)
+                NAME(across)(panels + t * LANES, filters, products + t * LANES, depth, panel, v, columns);
+        }
+    if (out % PAIRS)
+        for (int t = 0; t < 36 * room; t++)
+            if (t % room < count)
+                for (int l = PART; l < LANES; l++) products[out / PAIRS * panel + t * LANES + l] = 0;
+    NAME(write)(products, job, first, count, room);
+}
+
+/* The gradient of the transformed filters, summed over one share of the tiles, `room` of them at a time. */
+static void NAME(filters)(const Job *job, long item, void *scratch) {
+    int in = CEIL(job->in.channels, LANES), out = CEIL(job->out.channels, PART), room = job->room;
+    long panel = PANEL(room), each = CEIL(job->grid.total, job->shares), first = item * each;
+    long end = first + each < job->grid.total ? first + each : job->grid.total;
+    long step = (long)in * LANES / PAIRS * LANES;
+    float *sums = job->sums + item * 36 * out * step;
+    REAL *panels = scratch, *back = panels + in * panel;
+    for (; first < end; first += room) {
+        int count = end - first < room ? (int)(end - first) : room;
+        NAME(transform_maps)(&job->in, &job->grid, first, count, room, panels);
+        NAME(transform_gradients)(&job->out, &job->grid, first, count, room, back);
+        for (int f = 0; f < 36; f++)
+            for (int v = 0, columns; v < out; v += columns) {
+                columns = NAME(columns)(out - v);
+                for (int channel = 0; channel < job->in.channels; channel += ROWS * PAIRS)
+                    NAME(along)(
+                        panels + channel / LANES * panel + f * room * LANES + channel % LANES,
+                        back + f * room * LANES,
+                        sums + ((long)f * out + v) * step + channel / PAIRS * LANES, count, panel, step, v, columns);
+            }
+    }
+}
+
+/* Filters [9][in][out] of PART of out to panels [36][out / PART][in / PAIRS][PART][PAIRS]. */
+static void NAME(spread)(const Job *job, long v, void *scratch) {
+    (void)scratch;
+    int in = job->in.channels, out = job->out.channels, vectors = CEIL(out, PART), left = out - (int)v * PART;
+    FLOATS w[9], half[18], g[36], parts[36][PAIRS];
+    for (int c = 0; c < in; c += PAIRS) {
+        for (int h = 0; h < PAIRS; h++) {
+            for (int k = 0; k < 9; k++)
+                w[k] = NAME(load)(job->weights + ((long)k * in + c + h) * out + v * PART, c + h < in ? left : 0);
+            for (int j = 0; j < 3; j++) NAME(filter6)(w + j, 3, half + j, 3);
+            for (int i = 0; i < 6; i++) NAME(filter6)(half + 3 * i, 1, g + 6 * i, 1);
+            for (int f = 0; f < 36; f++) parts[f][h] = g[f];
+        }
+        for (int f = 0; f < 36; f++)
+            *(VEC *)((REAL *)job->filters + (((long)f * vectors + v) * CEIL(in, PAIRS) + c / PAIRS) * LANES) =
+                INTERLEAVE(JOIN(parts[f], job->scale));
+    }
+}
+
+/* The way back: sums [36][out / PART][in / PAIRS][PART][PAIRS] to gradients [9][in][out]. */
+static void NAME(collect)(const Job *job, long v, void *scratch) {
+    (void)scratch;
+    int in = job->in.channels, out = job->out.channels, vectors = CEIL(out, PART), left = out - (int)v * PART;
+    long rows = CEIL(in, LANES) * LANES / PAIRS, share = 36 * vectors * rows * LANES;
+    FLOATS g[PAIRS][36], half[18], w[9], wrong = {0};
+    for (int c = 0; c < in; c += PAIRS) {
+        for (int f = 0; f < 36; f++) {
+            const float *sum = job->sums + ((f * vectors + v) * rows + c / PAIRS) * LANES;
+            FLOATS parts[PAIRS];
+            for (int h = 0; h < PAIRS; h++) {
+                parts[h] = *(const FLOATS *)(sum + h * PART);
+                for (int i = 1; i < job->shares; i++) parts[h] += *(const FLOATS *)(sum + i * share + h * PART);
+            }
+            for (int h = 0; h < PAIRS; h++) g[h][f] = EVERY(parts, h);
+        }
+        for (int h = 0; h < PAIRS && c + h < in; h++) {
+            for (int j = 0; j < 6; j++) NAME(filter3)(g[h] + j, 6, half + j, 6);
+            for (int i = 0; i < 3; i++) NAME(filter3)(half + 6 * i, 1, w + 3 * i, 1);
+            for (int k = 0; k < 9; k++) {
+                wrong += w[k] * 0;
+                NAME(store)(job->weights + ((long)k * in + c + h) * out + v * PART, w[k] * job->scale, left);
+            }
+        }
+    }
+    for (int l = 0; l < PART; l++)
+        if (wrong[l] != 0) __atomic_store_n(job->overflow, 1, __ATOMIC_RELAXED);
+}
