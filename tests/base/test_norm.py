@@ -82,3 +82,22 @@ def test_what_is_not_a_number_stays_so():
 def test_channels_that_do_not_fit_are_for_torch_to_complain_of():
     with pytest.raises(RuntimeError, match="16"):
         norm_gelu(settled_norm(16), torch.randn(64, 24, 16, 16))
+
+
+@pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
+@pytest.mark.parametrize("channels", [16, 20, 48])
+def test_maps_in_bfloat16_are_read_and_written_as_such(channels):
+    torch.manual_seed(0)
+    norm = settled_norm(channels)
+    exact = copy.deepcopy(norm)
+    x = torch.randn(64, channels, 9, 9, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    mine, theirs = x.clone().requires_grad_(), x.float().requires_grad_()
+    y, wanted = norm_gelu(norm, mine), norm_gelu(exact, theirs)
+    gradient = torch.randn_like(y)
+    y.backward(gradient)
+    wanted.backward(gradient.float())
+    assert y.dtype == mine.grad.dtype == torch.bfloat16
+    assert torch.equal(y, wanted.bfloat16())
+    torch.testing.assert_close(norm.bias.grad, exact.bias.grad, rtol=0.01, atol=0.5)
+    torch.testing.assert_close(norm.running_var, exact.running_var)
+    assert float((mine.grad.float() - theirs.grad).norm() / theirs.grad.norm()) < 5e-3

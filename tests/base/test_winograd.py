@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from shoebox.base import arithmetic, winograd
-from shoebox.base.winograd import Conv3x3, PooledConv3x3, convolve
+from shoebox.base.winograd import Conv3x3, PooledConv3x3, convolve, half_products
 
 pytestmark = pytest.mark.skipif(arithmetic.library() is None, reason="no compiled arithmetic here")
 
@@ -36,21 +36,25 @@ def passes(compute, x, weight, bias, pooled, dtype):
     return [y.detach().double(), *(t.grad.double() for t in leaves if t is not None)]
 
 
+def errors(x, weight, bias, pooled, compute=convolve):
+    """The norm of what differs from the definition in double, as a share: of the output, and of each gradient."""
+    wanted = passes(by_definition, x, weight, bias, pooled, torch.float64)
+    got = passes(compute, x, weight, bias, pooled, torch.float32)
+    assert [mine.shape for mine in got] == [theirs.shape for theirs in wanted]
+    return [float((mine - theirs).norm() / theirs.norm()) for mine, theirs in zip(got, wanted, strict=True)]
+
+
 def assert_alike(x, weight, bias, pooled):
     assert winograd.pays(x.float(), weight.float())
-    wanted = passes(lambda *a, pooled: by_definition(*a, pooled), x, weight, bias, pooled, torch.float64)
-    got = passes(convolve, x, weight, bias, pooled, torch.float32)
-    for number, (mine, theirs) in enumerate(zip(got, wanted, strict=True)):
-        assert mine.shape == theirs.shape
-        # Of two places that are equal but for rounding, one or the other has the gradient: few do, of thousands.
-        near = 2e-2 if pooled and number else 3e-5
-        assert float((mine - theirs).norm() / theirs.norm()) < near
+    output, *gradients = errors(x, weight, bias, pooled)
+    # Of two places that are equal but for rounding, one or the other has the gradient: few do, of thousands.
+    assert output < 3e-5 and max(gradients) < (2e-2 if pooled else 3e-5)
 
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["whole", "pooled"])
 @pytest.mark.parametrize(
     ("count", "before", "after", "height", "width"),
-    [(8, 24, 48, 31, 31), (64, 48, 48, 7, 7), (100, 20, 40, 13, 10), (256, 16, 17, 2, 3), (80, 33, 100, 8, 9)],
+    [(8, 24, 48, 31, 31), (64, 48, 48, 7, 7), (100, 20, 40, 13, 10), (512, 16, 17, 2, 3), (80, 33, 100, 8, 9)],
 )
 def test_it_computes_what_torch_does(lanes, count, before, after, height, width, pooled):
     draw = torch.Generator().manual_seed(0)
@@ -65,8 +69,8 @@ def test_it_computes_what_torch_does(lanes, count, before, after, height, width,
 @given(st.integers(16, 50), st.integers(16, 110), st.integers(2, 18), st.integers(2, 18), st.booleans(), st.booleans())
 def test_whatever_the_shape(before, after, height, width, pooled, biased):
     draw = torch.Generator().manual_seed(before * after + height)
-    x = torch.randn(256, before, height, width, dtype=torch.float64, generator=draw)
-    x = x[: max(1, -(-256 // (-(-height // 4) * -(-width // 4))))]
+    tiles = -(-height // 4) * -(-width // 4)
+    x = torch.randn(-(-512 // tiles), before, height, width, dtype=torch.float64, generator=draw)
     weight = torch.randn(after, before, 3, 3, dtype=torch.float64, generator=draw) / before
     bias = torch.randn(after, dtype=torch.float64, generator=draw) if biased else None
     assert_alike(x, weight, bias, pooled)
@@ -129,3 +133,82 @@ def test_shapes_that_do_not_fit_are_for_torch_to_complain_of(weight):
 def test_a_bias_need_not_lie_in_one_piece():
     x, weight, bias = torch.randn(128, 24, 8, 8), torch.randn(24, 24, 3, 3), torch.randn(48)[::2]
     torch.testing.assert_close(convolve(x, weight, bias), F.conv2d(x, weight, bias, padding=1), rtol=1e-3, atol=1e-3)
+
+
+halves = pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
+
+
+def in_halves(x, weight, bias, pooled):
+    with half_products():
+        return convolve(x, weight, bias, pooled=pooled)
+
+
+@halves
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e5], ids=["usual", "small", "large"])
+@pytest.mark.parametrize(
+    ("count", "before", "after", "height", "width"),
+    [(8, 24, 48, 31, 31), (64, 48, 48, 7, 7), (100, 20, 40, 13, 10), (512, 16, 17, 2, 3), (80, 33, 100, 8, 9)],
+)
+def test_in_16_bits_it_computes_nearly_the_same(count, before, after, height, width, size):
+    """Of any size: what is multiplied is brought into the range that these numbers have."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(count, before, height, width, dtype=torch.float64, generator=draw) * size
+    weight = torch.randn(after, before, 3, 3, dtype=torch.float64, generator=draw) / before
+    bias = torch.randn(after, dtype=torch.float64, generator=draw) * size
+    assert max(errors(x, weight, bias, False, in_halves)) < 0.04
+    output, *gradients = errors(x, weight, None, True, in_halves)
+    assert output < 0.03 and max(gradients) < 0.2  # some maxima are taken from a neighbour that is as large
+
+
+@halves
+@settings(max_examples=20, deadline=None)
+@given(st.integers(16, 70), st.integers(16, 110), st.integers(2, 18), st.integers(2, 18), st.booleans())
+def test_in_16_bits_whatever_the_shape(before, after, height, width, biased):
+    draw = torch.Generator().manual_seed(before * after + height)
+    tiles = -(-height // 4) * -(-width // 4)
+    x = torch.randn(-(-512 // tiles), before, height, width, dtype=torch.float64, generator=draw)
+    weight = torch.randn(after, before, 3, 3, dtype=torch.float64, generator=draw) / before
+    bias = torch.randn(after, dtype=torch.float64, generator=draw) if biased else None
+    assert max(errors(x, weight, bias, False, in_halves)) < 0.05
+
+
+@halves
+def test_what_16_bits_cannot_hold_is_computed_in_32():
+    """One number that `scale_to` does not look at, ten thousand times as large as the others."""
+    x, weight = torch.randn(128, 32, 8, 8), torch.randn(32, 32, 3, 3) / 32
+    x = x.contiguous(memory_format=torch.channels_last)
+    x[5, 7, 4, 4] = 3e4
+    got = in_halves(x, weight, None, False)
+    wanted = F.conv2d(x, weight, padding=1)
+    assert got.isfinite().all()
+    assert float((got - wanted).norm() / wanted.norm()) < 0.01
+    x[5, 7, 4, 4] = float("inf")
+    assert not in_halves(x, weight, None, False)[5].isfinite().all()
+
+
+@halves
+def test_maps_keep_their_type():
+    weight = torch.randn(32, 32, 3, 3, requires_grad=True)
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.randn(128, 32, 8, 8, dtype=dtype, requires_grad=True)
+        y = in_halves(x, weight, None, True)
+        y.float().sum().backward()
+        assert y.dtype == x.grad.dtype == dtype and weight.grad.dtype == torch.float32
+
+
+@halves
+def test_16_bits_end_with_their_block_and_stay_out_of_small_layers():
+    x, weight = torch.randn(128, 32, 8, 8), torch.randn(32, 32, 3, 3) / 32
+    exact = convolve(x, weight)
+    rounded = in_halves(x, weight, None, False)
+    assert not torch.equal(exact, rounded) and torch.equal(convolve(x, weight), exact)
+    few = x[:2]
+    assert torch.equal(in_halves(few, weight, None, False), F.conv2d(few, weight, padding=1))
+    assert in_halves(few.bfloat16(), weight, None, True).shape == (2, 32, 4, 4)
+
+
+@halves
+def test_in_16_bits_too_one_run_repeats_the_next():
+    x, weight = torch.randn(64, 40, 15, 15), torch.randn(50, 40, 3, 3)
+    first, second = (passes(in_halves, x, weight, None, True, torch.float32) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

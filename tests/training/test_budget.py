@@ -38,8 +38,8 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     asked = []
     monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 2.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    assert asked[:3] == [1.0, 1.0, 1.0]  # at each side
-    assert asked[3:] == [width for width in budget.WIDTHS if width <= 0.625]
+    assert asked[::3] == [1.0, 0.625, 0.375, 0.25]
+    assert asked[::3] == asked[1::3] == asked[2::3]  # at each side
     assert fitted.recipe.model == "speednet(width=0.25)"
 
 
@@ -73,8 +73,8 @@ def test_scoring_has_its_time_before_a_width_is_chosen(packed_plan, monkeypatch)
     made = plan(Recipe.load("fast").override({"minutes": 1}), packed_plan[1].index)
     monkeypatch.setattr(budget, "training_rate", lambda *_: 20.0)
     chosen = []
-    for look in (0.0, 15.0):
-        monkeypatch.setattr(budget, "A_LOOK", look)
+    for look in (1e9, 20.0 / 15):
+        monkeypatch.setattr(budget, "looking_rate", lambda *_, look=look: look)
         fitted = budget.fit_to_time(made, packed_plan[1], Runtime("cpu", "fp32", ""), 60, QUIET)
         chosen.append(fitted.recipe.model)
     assert chosen == ["speednet(width=1.0)", "speednet(width=0.25)"]
@@ -84,9 +84,10 @@ def test_scoring_has_its_time_before_a_width_is_chosen(packed_plan, monkeypatch)
 def test_moved_looks_are_left_out_where_scoring_them_would_take_the_time_of_training(
     packed_plan, monkeypatch, rate, shift
 ):
-    """12 pictures are scored, in six looks each: 0.04 s of the minute, or 79."""
+    """12 pictures are scored, in six looks each: 0.04 s of the minute, or 72."""
     made = plan(Recipe.load("fast").override({"minutes": 1}), packed_plan[1].index)
     monkeypatch.setattr(budget, "training_rate", lambda *_: rate)
+    monkeypatch.setattr(budget, "looking_rate", lambda *_: 2 * rate)
     fitted = budget.fit_to_time(made, packed_plan[1], Runtime("cpu", "fp32", ""), 60, QUIET)
     assert made.preprocess.shift
     assert (fitted.preprocess.shift, fitted.recipe.shift) == (shift, shift)
