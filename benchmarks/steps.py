@@ -19,13 +19,13 @@ WIDTHS = (1.0, 0.75)
 def measure(data: str, batch_size: int = 512, rounds: int = 7) -> dict[str, object]:
     """FLOPs counted by hooks (backward: twice the forward), products and steps measured in turn, the best of each.
 
-    Counted as a convolution's definition has them; in float32 Shoebox does with fewer (`shoebox.base.winograd`), so
-    that a share may exceed 1.
+    Counted as a convolution's definition has them; in float32 and on processors with AVX512-FP16 Shoebox does with
+    fewer (`shoebox.base.winograd`), so that a share may exceed 1.
 
     The shares are of the product in float32 (sgemm), and of that in the type that the steps compute in.
     """
-    runtime = choose_runtime()
-    dtype = torch.bfloat16 if runtime.precision == "bf16" else torch.float32
+    runtime = choose_runtime(halves=True)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[runtime.precision]
     work: dict[str, tuple[float, Callable[[], object]]] = {
         "sgemm": _product(torch.float32, runtime.device),
         "product": _product(dtype, runtime.device),

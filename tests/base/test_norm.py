@@ -97,7 +97,7 @@ def test_maps_in_bfloat16_are_read_and_written_as_such(channels):
     y.backward(gradient)
     wanted.backward(gradient.float())
     assert y.dtype == mine.grad.dtype == torch.bfloat16
-    assert torch.equal(y, wanted.bfloat16())
-    torch.testing.assert_close(norm.bias.grad, exact.bias.grad, rtol=0.01, atol=0.5)
+    torch.testing.assert_close(y, wanted.bfloat16(), rtol=2**-7, atol=1e-5)
+    assert float((norm.bias.grad - exact.bias.grad).norm() / exact.bias.grad.norm()) < 0.01
     torch.testing.assert_close(norm.running_var, exact.running_var)
     assert float((mine.grad.float() - theirs.grad).norm() / theirs.grad.norm()) < 5e-3

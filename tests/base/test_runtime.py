@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from shoebox.base.runtime import memory_kept
+from shoebox.base import arithmetic, runtime
+from shoebox.base.runtime import Runtime, choose_runtime, memory_kept
+from shoebox.base.winograd import halves_wanted
 
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 PROGRAM = """
@@ -43,3 +45,30 @@ def test_memory_kept_ends_with_its_block_and_nothing_else_changes() -> None:
         with memory_kept():
             raise ZeroDivisionError
     assert total() == 4 << 22
+
+
+def test_the_faster_arithmetic_is_chosen_and_fp16_only_for_networks_made_for_it(monkeypatch) -> None:
+    monkeypatch.setattr(arithmetic, "lanes", lambda halves=False: 32)
+    chosen = {}
+    for bf16, half in ((0.4, 1.6), (2.5, 1.6), (2.0, 2.4), (1.2, 1.05)):
+        monkeypatch.setattr(runtime, "bf16_gain", lambda gain=bf16: gain)
+        monkeypatch.setattr(runtime, "half_gain", lambda gain=half: gain)
+        chosen[bf16, half] = [choose_runtime("cpu", halves=made_for_it).precision for made_for_it in (True, False)]
+    assert chosen == {
+        (0.4, 1.6): ["fp16", "fp32"],
+        (2.5, 1.6): ["bf16", "bf16"],
+        (2.0, 2.4): ["fp16", "bf16"],
+        (1.2, 1.05): ["fp32", "fp32"],
+    }
+
+
+@pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
+def test_fp16_is_measured_and_ends_with_its_block() -> None:
+    assert 0.2 < runtime.half_gain() < 20
+    asked = choose_runtime("cpu", "fp16", halves=True)
+    assert asked.halves and not choose_runtime("cpu", "fp16").halves
+    with asked.autocast():
+        assert halves_wanted() and not torch.is_autocast_enabled("cpu")
+    assert not halves_wanted()
+    with Runtime("cpu", "fp32", "", halves=True).autocast():
+        assert not halves_wanted()

@@ -15,6 +15,14 @@ from shoebox.base.winograd import Conv3x3, PooledConv3x3, convolve, half_product
 pytestmark = pytest.mark.skipif(arithmetic.library() is None, reason="no compiled arithmetic here")
 
 
+halves = pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
+
+
+def in_halves(x, weight, bias, pooled):
+    with half_products():
+        return convolve(x, weight, bias, pooled=pooled)
+
+
 @pytest.fixture(params=[16, 8], ids=["widest", "8 lanes"])
 def lanes(request):
     arithmetic.library().arithmetic_limit(request.param)
@@ -76,19 +84,21 @@ def test_whatever_the_shape(before, after, height, width, pooled, biased):
     assert_alike(x, weight, bias, pooled)
 
 
-def test_the_threads_do_not_change_the_output_nor_one_run_the_next():
-    x, weight = torch.randn(64, 32, 15, 15), torch.randn(64, 32, 3, 3)
+@pytest.mark.parametrize("compute", [convolve, pytest.param(in_halves, marks=halves)])
+def test_the_threads_do_not_change_the_output_nor_one_run_the_next(compute):
+    x, weight = torch.randn(64, 40, 15, 15), torch.randn(50, 40, 3, 3)
     threads = torch.get_num_threads()
     try:
-        outputs = []
-        for count in (1, 2, 3):
+        runs = []
+        for count in (1, 2, 3, 3):
             torch.set_num_threads(count)
-            outputs.append(convolve(x, weight, pooled=True))
+            runs.append(passes(compute, x, weight, None, True, torch.float32))
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(outputs[0], other) for other in outputs)
-    first, second = (passes(convolve, x, weight, None, True, torch.float32) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    for output, to_x, to_weight in runs[1:]:
+        assert torch.equal(output, runs[0][0]) and torch.equal(to_x, runs[0][1])
+        torch.testing.assert_close(to_weight, runs[0][2], rtol=0.02, atol=0.02 * float(to_weight.abs().max()))
+    assert torch.equal(runs[2][2], runs[3][2])
 
 
 def test_nothing_beside_the_output_is_written():
@@ -135,12 +145,18 @@ def test_a_bias_need_not_lie_in_one_piece():
     torch.testing.assert_close(convolve(x, weight, bias), F.conv2d(x, weight, bias, padding=1), rtol=1e-3, atol=1e-3)
 
 
-halves = pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
+@pytest.fixture
+def types(monkeypatch):
+    """The types of the maps of each compiled call."""
+    seen = []
+    for name in ("_forward", "_filters"):
 
+        def noted(x, *rest, _call=getattr(winograd, name)):
+            seen.append(x.dtype)
+            return _call(x, *rest)
 
-def in_halves(x, weight, bias, pooled):
-    with half_products():
-        return convolve(x, weight, bias, pooled=pooled)
+        monkeypatch.setattr(winograd, name, noted)
+    return seen
 
 
 @halves
@@ -149,7 +165,7 @@ def in_halves(x, weight, bias, pooled):
     ("count", "before", "after", "height", "width"),
     [(8, 24, 48, 31, 31), (64, 48, 48, 7, 7), (100, 20, 40, 13, 10), (512, 16, 17, 2, 3), (80, 33, 100, 8, 9)],
 )
-def test_in_16_bits_it_computes_nearly_the_same(count, before, after, height, width, size):
+def test_in_16_bits_it_computes_nearly_the_same(types, count, before, after, height, width, size):
     """Of any size: what is multiplied is brought into the range that these numbers have."""
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(count, before, height, width, dtype=torch.float64, generator=draw) * size
@@ -158,6 +174,7 @@ def test_in_16_bits_it_computes_nearly_the_same(count, before, after, height, wi
     assert max(errors(x, weight, bias, False, in_halves)) < 0.04
     output, *gradients = errors(x, weight, None, True, in_halves)
     assert output < 0.03 and max(gradients) < 0.2  # some maxima are taken from a neighbour that is as large
+    assert len(types) == 6 and set(types) == {torch.bfloat16}
 
 
 @halves
@@ -173,17 +190,43 @@ def test_in_16_bits_whatever_the_shape(before, after, height, width, biased):
 
 
 @halves
-def test_what_16_bits_cannot_hold_is_computed_in_32():
-    """One number that `scale_to` does not look at, ten thousand times as large as the others."""
-    x, weight = torch.randn(128, 32, 8, 8), torch.randn(32, 32, 3, 3) / 32
-    x = x.contiguous(memory_format=torch.channels_last)
-    x[5, 7, 4, 4] = 3e4
-    got = in_halves(x, weight, None, False)
-    wanted = F.conv2d(x, weight, padding=1)
-    assert got.isfinite().all()
-    assert float((got - wanted).norm() / wanted.norm()) < 0.01
-    x[5, 7, 4, 4] = float("inf")
-    assert not in_halves(x, weight, None, False)[5].isfinite().all()
+@pytest.mark.parametrize("where", ["maps", "gradient", "both"])
+def test_what_16_bits_cannot_hold_is_computed_in_32(types, where):
+    """Single numbers that `scale_to` does not look at, ten thousand times as large as the others."""
+    x, weight, gradient = torch.randn(128, 32, 8, 8), torch.randn(32, 32, 3, 3) / 32, torch.randn(128, 32, 8, 8)
+    for name, maps in (("maps", x), ("gradient", gradient)):
+        if where in (name, "both"):
+            maps[5, 7, 4, 4] = 3e4
+    results = []
+    for compute in (lambda x, w: F.conv2d(x, w, padding=1), lambda x, w: in_halves(x, w, None, False)):
+        leaves = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
+        y = compute(*(leaf.contiguous(memory_format=torch.channels_last) for leaf in leaves))
+        y.backward(gradient.contiguous(memory_format=torch.channels_last))
+        results.append([y.detach(), *(leaf.grad for leaf in leaves)])
+    assert all(float((a - b).norm() / b.norm()) < 0.04 for b, a in zip(*results, strict=True))
+    again = {"maps": 2, "gradient": 2, "both": 3}[where]  # of the output, of the gradients of maps and of filters
+    assert types.count(torch.bfloat16) == 3 and types.count(torch.float32) == again
+
+
+@pytest.mark.parametrize("compute", [convolve, pytest.param(in_halves, marks=halves)])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", [0, 1], ids=["maps", "gradient"])
+def test_backward_too_what_is_not_a_number_stays_so(compute, bad, where):
+    x, gradient = torch.randn(128, 32, 8, 8), torch.randn(128, 32, 8, 8)
+    (x, gradient)[where][5, 7, 4, 4] = bad
+    x, weight = x.requires_grad_(), torch.randn(32, 32, 3, 3, requires_grad=True)
+    compute(x, weight, bias=None, pooled=False).backward(gradient)
+    assert not weight.grad.isfinite().all()
+    assert bool(x.grad.isfinite().all()) == (where == 0)
+
+
+@halves
+def test_small_numbers_that_are_not_looked_at_are_not_lost():
+    x, weight = torch.zeros(128, 32, 8, 8), torch.randn(32, 32, 3, 3)
+    x[77, :, 3:5, 3:5] = torch.randn(32, 2, 2) * 1e-8
+    got, wanted = in_halves(x, weight, None, False), F.conv2d(x, weight, padding=1)
+    assert float((got - wanted).norm() / wanted.norm()) < 0.03
+    assert not in_halves(torch.zeros_like(x), weight, None, False).any()
 
 
 @halves
@@ -205,10 +248,3 @@ def test_16_bits_end_with_their_block_and_stay_out_of_small_layers():
     few = x[:2]
     assert torch.equal(in_halves(few, weight, None, False), F.conv2d(few, weight, padding=1))
     assert in_halves(few.bfloat16(), weight, None, True).shape == (2, 32, 4, 4)
-
-
-@halves
-def test_in_16_bits_too_one_run_repeats_the_next():
-    x, weight = torch.randn(64, 40, 15, 15), torch.randn(50, 40, 3, 3)
-    first, second = (passes(in_halves, x, weight, None, True, torch.float32) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

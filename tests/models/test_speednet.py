@@ -1,8 +1,13 @@
 """speednet's maps, and the weights of runs before it had a border."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
+from torch.nn import functional as F
 
+from shoebox.base import arithmetic
+from shoebox.base.winograd import half_products
 from shoebox.models import build_model
 
 
@@ -39,3 +44,26 @@ def test_weights_without_a_border_answer_as_they_did():
         assert torch.equal(again(pictures), before)
         assert torch.equal(twin(pictures), before)
     assert "border" not in weights
+
+
+@pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
+@pytest.mark.parametrize("count", [4, 128], ids=["too few for compiled convolutions", "enough"])
+def test_it_learns_in_16_bits_as_in_32(count):
+    """The same step: a loss and gradients that are near, and float32 logits and weights."""
+    torch.manual_seed(0)
+    network = build_model("speednet(width=0.5)", classes=5, size=32).train()
+    pictures, labels = torch.randn(count, 3, 32, 32), torch.arange(count) % 5
+    network.prepare(pictures)
+    losses, gradients = [], []
+    for context in (nullcontext(), half_products()):
+        network.zero_grad()
+        with context:
+            logits = network(pictures)
+        assert logits.dtype == torch.float32
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    assert losses[0] == pytest.approx(losses[1], abs=0.01)
+    assert float(F.cosine_similarity(*gradients, dim=0)) > 0.95
+    assert gradients[1].dtype == torch.float32

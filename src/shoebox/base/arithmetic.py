@@ -1,4 +1,4 @@
-"""The compiled arithmetic: `arithmetic.c`, which the installation builds where it finds a C compiler.
+"""The compiled arithmetic: `compiled/`, which the installation builds where it finds a C compiler.
 
 Without it, or on a processor that it does not serve, torch computes everything. SHOEBOX_ARITHMETIC=torch in the
 environment leaves it out.
@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 MOST_THREADS = 64
+VERSION = 2
+"""Of the compiled functions: those of another are not called."""
 
 
 @functools.cache
@@ -30,14 +32,16 @@ def library() -> Any:
         if path.is_file():
             try:
                 found = ctypes.CDLL(str(path))
-            except OSError:  # built for another machine
+                if found.arithmetic_version() != VERSION:
+                    return None
+            except (OSError, AttributeError):  # built for another machine, or from older sources
                 return None
             pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
             found.winograd_forward.argtypes = [*[pointer] * 6, long, *[number] * 7, pointer]
             found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 7, pointer]
             found.norm_forward.argtypes = [*[pointer] * 7, long, long, number, ctypes.c_double, number, number, pointer]
             found.norm_backward.argtypes = [*[pointer] * 9, long, long, number, number, number, pointer]
-            return found if found.arithmetic_lanes(0) else None
+            return found if found.arithmetic_lanes(False) else None
     return None
 
 

@@ -1,5 +1,5 @@
-"""Batch norm and GELU as one function, with nothing stored between them, where they train in float32 on a CPU; by
-torch elsewhere.
+"""Batch norm and GELU as one function, with nothing stored between them, where they train on a CPU, in float32 or
+with maps in bfloat16 (`half_products`); by torch elsewhere.
 
 In: maps (N, C, H, W) and a batch norm whose scale does not train. Out: `gelu(norm(x))`, to about 10⁻⁶; the norm's
 running statistics follow as torch's do.

@@ -31,7 +31,7 @@ class Runtime:
         device: "cpu", "cuda", "cuda:1", "mps".
         precision: "fp32", "bf16" or "fp16": the arithmetic of training's matrix products; weights stay float32.
         reason: why, in one line for the person.
-        halves: whether these are the products of `half_products`, which a CPU computes for networks from scratch.
+        halves: whether fp16 is that of `half_products`, on a CPU.
     """
 
     device: str
@@ -45,7 +45,7 @@ class Runtime:
 
         from shoebox.base.winograd import half_products
 
-        if self.halves:
+        if self.halves and self.precision == "fp16":
             return half_products()
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         return torch.autocast(self.device.split(":")[0], dtype, enabled=self.precision != "fp32")
@@ -71,17 +71,17 @@ def choose_device(device: str = "auto") -> str:
     return device
 
 
-def choose_runtime(device: str = "auto", precision: Precision = "auto", *, scratch: bool = False) -> Runtime:
-    """Decide what to run on and in which arithmetic, measuring where it matters (about 0.1 s on a CPU).
+def choose_runtime(device: str = "auto", precision: Precision = "auto", *, halves: bool = False) -> Runtime:
+    """Decide what to run on and in which arithmetic, measuring where it matters (about 0.3 s on a CPU).
 
-    `scratch`: for a network from scratch, whose convolutions of 3×3 a CPU with AVX512-FP16 may compute in fp16.
+    `halves`: for a network made for `half_products`, which a CPU with AVX512-FP16 may then train in fp16.
     """
     import torch
 
     from shoebox.base.arithmetic import lanes
 
     device = choose_device(device)
-    halves = scratch and device == "cpu" and lanes(halves=True) > 0
+    halves = halves and device == "cpu" and lanes(halves=True) > 0
     if precision != "auto":
         return Runtime(device, precision, f"{device} in {precision}, as asked", halves and precision == "fp16")
     if device.startswith("cuda"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,6 +35,11 @@ FEW = 20_000
 """Training pictures below which no network is wider than 1: twenty minutes of imagenette128 (9,000 pictures) ended at
 0.902 with width 1 and 17 passes, at 0.901 with width 1.25 and 15."""
 
+MEASURED, PLACES = 4, 600_000
+"""A CPU measures at least a batch divided by the one, and not more of it than has so many places. A quarter of 512
+pictures of 16 px made half as many a second as all of them (width 1): part of what a step takes does not depend on how
+many there are. Of large pictures a quarter is enough."""
+
 LOOKING = 0.15
 """Share of the time that looks at scored pictures may take."""
 
@@ -41,6 +47,21 @@ GROW = 0.5
 """Share of their side that pictures start with, where the recipe leaves it open. On half of CIFAR-10 in 200 s (width
 0.5, seed 0, two looks; test) 16, 24 and 32 px reached 0.861; from 20 to 32 px in steps of two, without the network's
 border, 0.856."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a width is here: pictures a second at their whole side; how many times that while they grow, on average;
+    looks a second at scored ones."""
+
+    width: float
+    rate: float
+    gain: float
+    looks: float
+
+    def at(self, width: float, rate: float) -> Pace:
+        """That of another width, whose rate is known, and all else in proportion."""
+        return Pace(width, rate, self.gain, self.looks * rate / self.rate)
 
 
 def fit_to_time(
@@ -62,38 +83,47 @@ def fit_to_time(
     grow = plan.recipe.grow or GROW
     sides = [side_at(share, size, grow) for share in np.linspace(0, 1, 100)]
     scored = int(np.isin(packed.index.part, ("val", "test")).sum())
+    end = time.monotonic() + seconds
 
-    def scoring() -> float:
-        """What the looks at scored pictures take, counted in pictures that could be trained on meanwhile."""
-        return rate / looks * scored * plan.preprocess.looks
+    def measured(width: float, rate: float) -> Pace:
+        smaller = {side: training_rate(plan, packed, runtime, width, side) for side in {*sides} - {size}}
+        gain = float(np.mean([{size: rate, **smaller}[side] / rate for side in sides]))
+        return Pace(width, rate, gain, looking_rate(plan, packed, runtime, width))
 
-    def measured(width: float) -> tuple[float, float, float]:
-        """Whole pictures a second, how many times as many as these it is on the way, while they grow, and looks."""
-        rates = {side: training_rate(plan, packed, runtime, width, side) for side in sorted(set(sides))}
-        gain = float(np.mean([rates[side] / rates[size] for side in sides]))
-        return rates[size], gain, looking_rate(plan, packed, runtime, width)
+    def scoring(pace: Pace) -> float:
+        """Seconds that looks at scored pictures take."""
+        return scored * plan.preprocess.looks / pace.looks
 
-    def passes(rate: float) -> float:
-        """Over the training part, once what is scored afterwards has had its time."""
-        return gain * (rate * seconds - scoring()) / pictures
+    def passes(pace: Pace) -> float:
+        """Over the training part, in what is left, once what is scored afterwards has had its time."""
+        return pace.gain * pace.rate * (end - time.monotonic() - scoring(pace)) / pictures
 
-    last, (rate, gain, looks) = 1.0, measured(1.0)
+    def dearer(width: float, than: float = 1.0) -> float:
+        return cost(width, classes, size) / cost(than, classes, size)
+
+    first = pace = measured(1.0, training_rate(plan, packed, runtime, 1.0, size))
     for width in WIDTHS if decided or pictures >= FEW else [width for width in WIDTHS if width <= 1]:
-        enough = decided or EPOCHS * cost(width, classes, size) / cost(1.0, classes, size)
-        hope = rate * cost(last, classes, size) / cost(width, classes, size)
-        if width != last and (passes(hope) >= enough or width == WIDTHS[-1]):
-            last, (rate, gain, looks) = width, measured(width)
-        if width == last and passes(rate) >= enough:
+        enough, last = decided or EPOCHS * dearer(width), width == WIDTHS[-1]
+        hope = first if width == 1 else pace.at(width, pace.rate / dearer(width, pace.width))
+        if passes(hope) < enough and not last:
+            continue
+        if width != 1:
+            hope = pace = pace.at(width, training_rate(plan, packed, runtime, width, size))
+            if passes(pace) >= enough or last:
+                hope = pace = measured(width, pace.rate)
+        if passes(hope) >= enough or last:
+            pace = hope
             break
-    given: dict[str, object] = {"model": f"speednet(width={width})", "grow": grow}
-    if plan.preprocess.shift and scoring() > LOOKING * seconds * rate:
+    given: dict[str, object] = {"model": f"speednet(width={pace.width})", "grow": grow}
+    if plan.preprocess.shift and scoring(pace) > LOOKING * seconds:
         plan = dataclasses.replace(plan, preprocess=dataclasses.replace(plan.preprocess, shift=False))
         given["shift"] = False
     recipe = plan.recipe
-    progress.say(f"plan: speednet(width={width}), measured at {rate:,.0f} pictures/s of {size} px here")
+    left = end - time.monotonic()
+    progress.say(f"plan: speednet(width={pace.width}), measured at {pace.rate:,.0f} pictures/s of {size} px here")
     progress.say(
-        f"      about {max(passes(rate), 0):.0f} passes over {pictures:,} pictures in {seconds:.0f} s with scoring; "
-        f"over the first {GROWN:.0%} they grow from {sides[0]} to {size} px, in all {gain:.1f} times as fast"
+        f"      about {max(passes(pace), 0):.0f} passes over {pictures:,} pictures in {left:.0f} s with scoring; "
+        f"over the first {GROWN:.0%} they grow from {sides[0]} to {size} px, in all {pace.gain:.1f} times as fast"
     )
     progress.say(
         f"      {recipe.batch_size} pictures a step, {recipe.optimizer} at {recipe.lr}, {recipe.schedule} to zero as "
@@ -115,8 +145,7 @@ def training_rate(
 ) -> float:
     """Pictures of `side` px a second in forward and backward passes of a speednet for the plan, at best.
 
-    The steps are whole ones, of the later part of training: a quarter of the pictures were seen to make half as many a
-    second (16 px, width 1), since part of what a step takes does not depend on how many there are.
+    The steps are those of the later part of training.
     """
     classes = len(packed.index.classes)
     network = build_model(f"speednet(width={width})", classes=classes, size=plan.preprocess.size)
@@ -124,6 +153,8 @@ def training_rate(
     for parameter in network.resting(1.0):
         parameter.requires_grad_(False)
     rows = np.arange(min(plan.recipe.batch_size or 1, len(packed)))
+    if runtime.device == "cpu":
+        rows = rows[: max(1, len(rows) // MEASURED, PLACES // side**2)]
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
     labels = torch.from_numpy(packed.index.labels[rows]).clamp_min(0).to(runtime.device)
     best = float("inf")

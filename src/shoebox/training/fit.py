@@ -93,7 +93,8 @@ def fit(
         if not previous:
             index = divide(source, packed, recipe, progress=progress)
         packed.index.require_classes(2)
-        runtime = choose_runtime(device, made.recipe.precision, scratch=made.recipe.engine == "loop")
+        halves = (made.recipe.model or "").startswith("speednet")
+        runtime = choose_runtime(device, made.recipe.precision, halves=halves)
         end = (began if started is None else started) + 60 * recipe.minutes if recipe.minutes else None
         if not previous:
             made = with_measured_normalisation(made, packed)

@@ -49,7 +49,7 @@ def glance(
     recipe = Recipe.load("fast").override({**SETTINGS, "epochs": PASSES, "validation": 0.0, "test": 0.0})
     made = plan(recipe, whole)
     packed = pack(whole, made.preprocess, cache=cache, progress=progress)
-    runtime = choose_runtime(device, made.recipe.precision, scratch=True)
+    runtime = choose_runtime(device, made.recipe.precision, halves=made.recipe.model == "speednet")
     if made.recipe.model == "speednet":
         made = fit_to_time(made, packed, runtime, SECONDS, progress, decided=PASSES)
     recipe = recipe.override({"model": made.recipe.model, "grow": made.recipe.grow})

@@ -1,4 +1,4 @@
-/* Winograd's convolutions for one instruction set: maps to panels and back; included by arithmetic.c after vectors.h.
+/* Winograd's convolutions for one instruction set: maps to panels and back; included by kernel.h after vectors.h.
 
    A batch is cut in tiles of 4x4 outputs, numbered picture by picture and row by row; each reads 6x6 inputs. Everything
    that is transformed lies in panels: [channels / LANES][36 frequencies][tiles][LANES]. */
@@ -200,7 +200,8 @@ static void NAME(write)(const REAL *from, const Job *job, long first, int count,
                     NARROW(map->winners + at, winner, left);
                 }
         }
-    }    if (sizeof(REAL) < 4)
+    }
+    if (sizeof(REAL) < 4)
         for (int l = 0; l < LANES; l++)
             if (wrong[l] != 0) __atomic_store_n(job->overflow, 1, __ATOMIC_RELAXED);
 }

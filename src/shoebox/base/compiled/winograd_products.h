@@ -1,13 +1,16 @@
 /* Winograd's convolutions for one instruction set: the products of panels, and the three convolutions; included by
-   arithmetic.c after winograd_tiles.h.
+   kernel.h after winograd_tiles.h.
 
-   Before it is included: ROWS, broadcast numbers that a product keeps sums for (it divides LANES / PAIRS); PAIRS, 2 where
-   a broadcast is two numbers that lie side by side, else 1, and what then differs:
-   TIMES(vector, from): each of PART times PAIRS numbers times that of the PAIRS at `from` which stands in its place.
-   FOLD(to, to_other, vector, other): store the PART sums of PAIRS of either. EACH(from): PART numbers, each PAIRS times. INTERLEAVE(vector): from
-   PAIRS times PART to PART times PAIRS. EVERY(parts, h): of PAIRS vectors of floats taken as PART times PAIRS, those at h.
+   Before it is included: ROWS, broadcasts that a product keeps sums for (it divides LANES / PAIRS); PAIRS, 2 where a
+   broadcast is of two numbers that lie side by side, else 1. Further
+   TIMES(vector, from): PART times PAIRS numbers, each times that of the PAIRS at `from` which stands in its place;
+   FOLD(to, to_other, vector, other): store the PART sums of PAIRS of the one and of the other;
+   EACH(from): PART numbers, each PAIRS times;
+   INTERLEAVE(vector): from PAIRS times PART to PART times PAIRS;
+   EVERY(parts, h): of PAIRS vectors of floats, taken as PART times PAIRS, those at h.
    Sums over many tiles are float, whatever REAL is. */
 
+/* The one-dimensional transforms of filters, and of their gradients back. */
 static inline void NAME(filter6)(const FLOATS *w, int s, FLOATS *g, int u) {
     FLOATS ends = w[0] + w[2 * s], ends2 = w[0] + 4 * w[2 * s];
     g[0] = w[0] * (1.f / 4);
@@ -108,10 +111,9 @@ static void NAME(forward)(const Job *job, long item, void *scratch) {
             for (int t = f * room; t < f * room + count; t += ROWS)
                 NAME(across)(panels + t * LANES, filters, products + t * LANES, depth, panel, v, columns);
         }
-    if (out % PAIRS)
-        for (int t = 0; t < 36 * room; t++)
-            if (t % room < count)
-                for (int l = PART; l < LANES; l++) products[out / PAIRS * panel + t * LANES + l] = 0;
+    for (int f = 0; out % PAIRS && f < 36; f++)
+        for (int t = f * room; t < f * room + count; t++)
+            for (int l = PART; l < LANES; l++) products[out / PAIRS * panel + t * LANES + l] = 0;
     NAME(write)(products, job, first, count, room);
 }
 
@@ -178,11 +180,12 @@ static void NAME(collect)(const Job *job, long v, void *scratch) {
             for (int j = 0; j < 6; j++) NAME(filter3)(g[h] + j, 6, half + j, 6);
             for (int i = 0; i < 3; i++) NAME(filter3)(half + 6 * i, 1, w + 3 * i, 1);
             for (int k = 0; k < 9; k++) {
-                wrong += w[k] * 0;
+                if (sizeof(REAL) < 4) wrong += w[k] * 0;
                 NAME(store)(job->weights + ((long)k * in + c + h) * out + v * PART, w[k] * job->scale, left);
             }
         }
     }
-    for (int l = 0; l < PART; l++)
-        if (wrong[l] != 0) __atomic_store_n(job->overflow, 1, __ATOMIC_RELAXED);
+    if (sizeof(REAL) < 4)
+        for (int l = 0; l < PART; l++)
+            if (wrong[l] != 0) __atomic_store_n(job->overflow, 1, __ATOMIC_RELAXED);
 }

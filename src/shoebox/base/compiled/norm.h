@@ -1,4 +1,4 @@
-/* Batch norm and GELU for one instruction set, with nothing stored between them; included by arithmetic.c after
+/* Batch norm and GELU for one instruction set, with nothing stored between them; included by kernel.h after
    vectors.h. Maps are [rows][channels], a row for each place of each picture. Sums are made block
    by block, each in float, and added up in double. */
 

@@ -1,8 +1,12 @@
-/* Vectors of one instruction set; included by arithmetic.c once for each, before the other headers.
+/* Vectors of one instruction set; included by kernel.h before the other headers.
 
    Before it is included: REAL, the type that is computed in, and INTEGER, a whole number of its size; STORED, the type of
-   the maps' numbers; PART, floats in a vector; LANES, REALs in a vector, one or two times PART; JOIN and SPLIT, from such
-   floats, each times `scale`, to a vector and back; NAME(f), the name of a function for this instruction set. */
+   the maps' numbers; PART, floats in a vector; LANES, REALs in a vector, one or two times PART; NAME(f), the name of a
+   function for this instruction set. Further
+   LOAD_FEW(from, count), STORE_FEW(to, floats, count): fewer floats than a vector has;
+   FROM_MAP(from, count), TO_MAP(to, floats, count): at most PART numbers of a map;
+   WIDEN(from, count), NARROW(to, whole, count): at most LANES bytes from and to whole numbers;
+   JOIN(parts, scale), SPLIT(vector, parts, scale): a vector from such floats, each times `scale`, and back. */
 
 typedef REAL NAME(vec) __attribute__((vector_size(LANES * sizeof(REAL))));
 typedef INTEGER NAME(mask) __attribute__((vector_size(LANES * sizeof(REAL))));

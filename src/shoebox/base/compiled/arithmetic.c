@@ -1,14 +1,14 @@
-/* What training of small networks on a CPU spends its time on, in float32. Two things:
+/* What training of small networks on a CPU spends its time on. Two things:
 
    Convolutions of 3x3 by Winograd's minimal filtering F(4x4, 3x3): 36 multiplications for 16 outputs where the
    definition takes 144. After Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015,
    arXiv:1509.09308. Step 1, padding 1. Maps are [pictures][height][width][channels], filters [9][in][out]. A map may be
    pooled: then it holds the largest of each 2x2 places, and `winners` which of the four it was.
 
-   With `halves`, the numbers that are transformed and multiplied have 16 bits, brought by a power of 2 into the range
-   that these have; maps, filters and sums over many tiles are float as ever.
-
    Batch norm and GELU, with nothing stored between them.
+
+   In float32; or with `halves`, where the processor can: maps are then bfloat16, what is transformed and multiplied is
+   float16, brought by a power of 2 into the range that this has, and filters and sums over many tiles are float as ever.
 
    Results do not depend on the number of threads, but for the gradient of the filters, which is summed up in as many
    shares. arithmetic.py loads this; winograd.py and norm.py call it. */
@@ -67,153 +67,7 @@ typedef struct {
     NormWork *spread_of, *activate, *activate_back, *normalise_back;
 } Kernel;
 
-/* Each instruction set: its vectors, then everything that is computed with them. Vectors of floats are their own parts;
-   those of half as many bits join two. */
-#define REAL float
-#define INTEGER int32_t
-#define STORED float
-#define FROM_MAP(from, count) NAME(load)(from, count)
-#define TO_MAP(to, whole, count) NAME(store)(to, whole, count)
-#define PART LANES
-#define JOIN(parts, scale) ((parts)[0])
-#define SPLIT(whole, parts, scale) ((parts)[0] = (whole))
-#define PAIRS 1
-#define TIMES(vector, from) ((vector) * *(from))
-#define FOLD(to, to_other, vector, other) (*(VEC *)(to) = (vector), *(VEC *)(to_other) = (other))
-#define EACH(from) (*(const VEC *)(from))
-#define INTERLEAVE(vector) (vector)
-#define EVERY(parts, h) ((parts)[0])
-#if defined(__x86_64__)
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,fma")
-#define LANES 16
-#define ROWS 8
-#define LOAD_FEW(from, count) _mm512_maskz_loadu_ps((1u << (count)) - 1, from)
-#define STORE_FEW(to, whole, count) _mm512_mask_storeu_ps(to, (1u << (count)) - 1, (__m512)(whole))
-#define FEW_BYTES(count) ((__mmask16)((count) < 16 ? (1u << (count)) - 1 : 0xffffu))
-#define WIDEN(from, count) _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(FEW_BYTES(count), from))
-#define NARROW(to, whole, count) _mm_mask_storeu_epi8(to, FEW_BYTES(count), _mm512_cvtepi32_epi8((__m512i)(whole)))
-#define NAME(f) avx512_##f
-#include "kernel.h"
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define LANES 8
-#define ROWS 4
-#define FEW(count) _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-#define LOAD_FEW(from, count) _mm256_maskload_ps(from, FEW(count))
-#define STORE_FEW(to, whole, count) _mm256_maskstore_ps(to, FEW(count), (__m256)(whole))
-#define WIDEN(from, count) \
-    ((count) < 8 ? (__m256i)NAME(widen)(from, count) : _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(from))))
-#define NARROW(to, whole, count) for (int l = 0; l < LANES && l < (count); l++) (to)[l] = (uint8_t)(whole)[l]
-#define NAME(f) avx2_##f
-#include "kernel.h"
-#pragma GCC pop_options
-#else
-#define LANES 4
-#define ROWS 4
-#define LOAD_FEW(from, count) \
-    (plain_vec){(count) > 0 ? (from)[0] : 0, (count) > 1 ? (from)[1] : 0, (count) > 2 ? (from)[2] : 0, \
-                (count) > 3 ? (from)[3] : 0}
-#define STORE_FEW(to, whole, count) for (int i = 0; i < (count); i++) (to)[i] = (whole)[i]
-#define WIDEN(from, count) NAME(widen)(from, count)
-#define NARROW(to, whole, count) for (int l = 0; l < LANES && l < (count); l++) (to)[l] = (uint8_t)(whole)[l]
-#define NAME(f) plain_##f
-#include "kernel.h"
-#endif
-#undef REAL
-#undef INTEGER
-#undef STORED
-#undef FROM_MAP
-#undef TO_MAP
-#undef PART
-#undef JOIN
-#undef SPLIT
-#undef PAIRS
-#undef TIMES
-#undef FOLD
-#undef EACH
-#undef INTERLEAVE
-#undef EVERY
-
-/* The same products in 16 bits, twice as many at a time: AVX512-FP16, of which GCC knows since 12. */
-#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ >= 12
-#define HALVES
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx512fp16,avx512bf16,fma")
-#define REAL _Float16
-#define INTEGER int16_t
-#define STORED uint16_t
-#define PART 16
-#define LANES 32
-#define ROWS 8
-static inline __m512h join_halves(const __m512 *parts, float scale) {
-    __m256h low = _mm512_cvtxps_ph(parts[0] * scale), high = _mm512_cvtxps_ph(parts[1] * scale);
-    return (__m512h)_mm512_inserti64x4(_mm512_castsi256_si512((__m256i)low), (__m256i)high, 1);
-}
-static inline void split_halves(__m512h whole, __m512 *parts, float scale) {
-    parts[0] = _mm512_cvtxph_ps((__m256h)_mm512_castsi512_si256((__m512i)whole)) * scale;
-    parts[1] = _mm512_cvtxph_ps((__m256h)_mm512_extracti64x4_epi64((__m512i)whole, 1)) * scale;
-}
-static inline __m512 from_bf16(const uint16_t *from, int count) {
-    __mmask16 few = count < 16 ? (1u << count) - 1 : 0xffffu;
-    return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(few, from)), 16);
-}
-static inline void to_bf16(uint16_t *to, __m512 whole, int count) {
-    _mm256_mask_storeu_epi16(to, count < 16 ? (1u << count) - 1 : 0xffffu, (__m256i)_mm512_cvtneps_pbh(whole));
-}
-#define FROM_MAP(from, count) from_bf16(from, count)
-#define TO_MAP(to, whole, count) to_bf16(to, (__m512)(whole), count)
-/* A broadcast of 16 bits would keep one of the two units busy that multiply; one of 32 bits does not. */
-static inline __m512h both(const _Float16 *from) {
-    int32_t pair;
-    memcpy(&pair, from, 4);
-    return (__m512h)_mm512_set1_epi32(pair);
-}
-static inline void fold(_Float16 *to, _Float16 *to_other, __m512h pairs, __m512h other) {
-    __m512i places = _mm512_set_epi16(
-        62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4,
-        2, 0);
-    __m512i first = _mm512_permutex2var_epi16((__m512i)pairs, places, (__m512i)other);
-    __m512i second = _mm512_permutex2var_epi16(
-        (__m512i)pairs, _mm512_or_si512(places, _mm512_set1_epi16(1)), (__m512i)other);
-    __m512i sums = (__m512i)_mm512_add_ph((__m512h)first, (__m512h)second);
-    _mm256_store_si256((__m256i *)to, _mm512_castsi512_si256(sums));
-    _mm256_store_si256((__m256i *)to_other, _mm512_extracti64x4_epi64(sums, 1));
-}
-static inline __m512h each_twice(const _Float16 *from) {
-    __m512i places = _mm512_set_epi16(
-        15, 15, 14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8, 7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
-    __m512i half = _mm512_castsi256_si512(_mm256_load_si256((const __m256i *)from));
-    return (__m512h)_mm512_permutexvar_epi16(places, half);
-}
-static inline __m512h interleave(__m512h whole) {
-    __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256((__m512i)whole));
-    __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64((__m512i)whole, 1));
-    return (__m512h)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
-static inline __m512 every_second(const __m512 *parts, int first) {
-    __m512i places = _mm512_add_epi32(
-        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), _mm512_set1_epi32(first));
-    return _mm512_permutex2var_ps(parts[0], places, parts[1]);
-}
-#define PAIRS 2
-#define TIMES(vector, from) ((vector) * (VEC)both(from))
-#define FOLD(to, to_other, vector, other) fold(to, to_other, (__m512h)(vector), (__m512h)(other))
-#define EACH(from) ((VEC)each_twice(from))
-#define INTERLEAVE(vector) ((VEC)interleave((__m512h)(vector)))
-#define EVERY(parts, h) every_second(parts, h)
-#define JOIN(parts, scale) join_halves(parts, scale)
-#define SPLIT(whole, parts, scale) split_halves((__m512h)(whole), parts, scale)
-#define LOAD_FEW(from, count) _mm512_maskz_loadu_ps((1u << (count)) - 1, from)
-#define STORE_FEW(to, whole, count) _mm512_mask_storeu_ps(to, (1u << (count)) - 1, (__m512)(whole))
-#define FEW_HALVES(count) ((__mmask32)((count) < 32 ? (1u << (count)) - 1 : 0xffffffffu))
-#define WIDEN(from, count) _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(FEW_HALVES(count), from))
-#define NARROW(to, whole, count) _mm256_mask_storeu_epi8(to, FEW_HALVES(count), _mm512_cvtepi16_epi8((__m512i)(whole)))
-#define NAME(f) half_##f
-#include "kernel.h"
-#pragma GCC pop_options
-#endif
+#include "instruction_sets.h"
 
 static int most_lanes = 16;
 
@@ -221,9 +75,14 @@ static int most_lanes = 16;
 /* Asked once: in a virtual machine the answer takes tens of microseconds. */
 static int has_halves(void) {
     static int known = -1;
+    int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
     unsigned a, b, c, d;
-    if (known < 0) known = __builtin_cpu_supports("avx512bw") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 23 & 1;
-    return known;
+    if (found < 0) {
+        found = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16") &&
+            __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 23 & 1;
+        __atomic_store_n(&known, found, __ATOMIC_RELAXED);
+    }
+    return found;
 }
 #endif
 
@@ -278,31 +137,46 @@ static Grid divide(const Map *out, long pictures) {
     return (Grid){across, tiles, pictures * tiles};
 }
 
+/* Of these functions and their arguments: arithmetic.py asks, since what is built may be older than it. */
+int arithmetic_version(void) { return 2; }
+
 /* Numbers in a vector here, of 16 bits with `halves`, else of 32; 0: this processor is not served. */
 int arithmetic_lanes(int halves) { return kernel(halves) ? kernel(halves)->lanes : 0; }
 
 /* From now on use vectors of at most so many floats: for trying out what narrower processors compute. */
 void arithmetic_limit(int lanes) { most_lanes = lanes; }
 
-static float from_bits(uint16_t bits) {
-    uint32_t whole = (uint32_t)bits << 16;
-    float number;
-    memcpy(&number, &whole, 4);
-    return number;
+/* 2 to the power of `wanted` less the exponent of a number, as its bits have it; 1 for zero. So bounded that the products
+   and the inverses of two such powers are floats. */
+static float power(int wanted, int biased_exponent, int nonzero) {
+    int e = wanted + 127 - biased_exponent;
+    return nonzero ? ldexpf(1, e > 60 ? 60 : e < -60 ? -60 : e) : 1;
 }
 
-/* The power of 2 that brings the largest of some bfloat16, of which one in 16 is looked at, between `largest` and half of
-   it. Without their sign, such numbers are ordered as their bits are. */
-static float scale_to(float largest, const uint16_t *data, long count) {
-    uint16_t bits = 0;
-    int exponent;
-    for (long first = 0; first < count; first += 16384)
-        for (long i = first; i < first + 1024 && i < count; i++)
-            bits = (data[i] & 0x7fff) > bits ? data[i] & 0x7fff : bits;
-    float most = from_bits(bits);
-    if (!(most > 0) || most > 1e30f) return 1;
-    frexpf(largest / most, &exponent);
-    return ldexpf(1, exponent < 100 ? exponent - 1 : 99);
+/* The most of some bfloat16 without their sign, which are ordered as their bits are: of 1024 in `step`. */
+static int most_of(const uint16_t *data, long count, long step) {
+    int most = 0;
+    for (long first = 0; first < count; first += step)
+        for (long i = first; i < first + 1024 && i < count; i++) most = (data[i] & 0x7fff) > most ? data[i] & 0x7fff : most;
+    return most;
+}
+
+/* What brings the largest number of a map to at least 2 to the power of `wanted`, and less than twice that. One in 17 is
+   looked at, in steps that do not meet the same places of every picture; all, where these are 0. */
+static float scale_to(int wanted, const uint16_t *data, long count) {
+    int most = most_of(data, count, 17483);
+    if (!most) most = most_of(data, count, 1024);
+    return power(wanted, most >> 7, most);
+}
+
+/* The same of filters, all of which are looked at. */
+static float scale_filters_to(int wanted, const float *data, long count) {
+    uint32_t most = 0, bits;
+    for (long i = 0; i < count; i++) {
+        memcpy(&bits, data + i, 4);
+        most = (bits & 0x7fffffff) > most ? bits & 0x7fffffff : most;
+    }
+    return power(wanted, (int)(most >> 23), most != 0);
 }
 
 static long numbers(const Map *map, long pictures) {
@@ -319,15 +193,13 @@ int winograd_forward(
     const Kernel *k = kernel(halves);
     int lanes = k->lanes, wide = CEIL(out_channels, k->part), overflow = 0;
     long size = halves ? 2 : 4;
-    float most = 0;
     Job job = {.in = {in, in_winners, height, width, in_channels, 1}, .out = {out, winners, height, width, out_channels, 1}};
     job.grid = divide(&job.out, pictures);
     job.weights = weights;
     job.scale = 1;
     if (halves) {
-        job.in.scale = scale_to(8, in, numbers(&job.in, pictures));
-        for (long i = 0; i < 9L * in_channels * out_channels; i++) most = fmaxf(most, fabsf(weights[i]));
-        job.scale = most > 0 && most < 1e30f ? ldexpf(1, 2 - ilogbf(most)) : 1;
+        job.in.scale = scale_to(2, in, numbers(&job.in, pictures));
+        job.scale = scale_filters_to(2, weights, 9L * in_channels * out_channels);
         job.out.scale = 1 / (job.in.scale * job.scale);
     }
     job.bias = bias;
@@ -354,8 +226,8 @@ int winograd_filters(
     job.weights = weights;
     job.scale = 1;
     if (halves) {
-        job.in.scale = scale_to(8, in, numbers(&job.in, pictures));
-        job.out.scale = scale_to(1, out, numbers(&job.out, pictures));
+        job.in.scale = scale_to(2, in, numbers(&job.in, pictures));
+        job.out.scale = scale_to(-1, out, numbers(&job.out, pictures));
         job.scale = 1 / (job.in.scale * job.out.scale);
     }
     job.sums = scratch;

@@ -1,9 +1,10 @@
-/* Everything that arithmetic.c computes, for one instruction set, whose definitions it takes back. */
+/* Everything that arithmetic.c computes, for one instruction set; included by instruction_sets.h once
+   for each, whose definitions it takes back. */
 
 #include "vectors.h"
 #include "winograd_tiles.h"
 #include "winograd_products.h"
-#include "norm_kernel.h"
+#include "norm.h"
 
 static const Kernel NAME(kernel) = {
     LANES, PART, ROWS, NAME(forward), NAME(filters), NAME(spread), NAME(collect), NAME(spread_of), NAME(activate),
