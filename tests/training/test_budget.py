@@ -51,7 +51,7 @@ def test_a_recipe_that_says_how_pictures_grow_is_followed(packed_plan, monkeypat
 
 @pytest.mark.parametrize("width", [2.0, 1.0, 0.5])
 def test_where_the_passes_are_decided_the_widest_that_makes_them_in_time_is_taken(packed_plan, monkeypatch, width):
-    """A machine that makes a little over four passes in the minute at this width, and slower ones than that above it."""
+    """A machine that makes just over four passes in the minute at this width, and slower ones above it."""
     made, packed = packed_plan
     pictures = int((packed.index.part == "train").sum())
 
