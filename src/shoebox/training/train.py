@@ -38,7 +38,7 @@ from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
 RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 4.0, 0.0007
-"""Time set aside for saving, metrics, intervals, tables, figures and the process's end. On two cores they took about 2 s
+"""Time set aside for saving, metrics, intervals, tables, figures and leaving. On two cores they took about 2 s
 for 153 pictures, 10 to 13 s for 12,500."""
 
 
