@@ -65,7 +65,6 @@ def figure(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
         with _drawing, mpl.rc_context(_look()):
             made = draw(*args, **kwargs)
             made.draw_without_rendering()  # ticks are made when first drawn: now, under this look
-            made.set_layout_engine("none")  # it stays as it is now: whoever saves the figure need not lay it out again
             return made
 
     return drawn
