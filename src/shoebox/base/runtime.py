@@ -92,7 +92,7 @@ def choose_runtime(device: str = "auto", precision: Precision = "auto", *, halve
     if device == "cpu":
         gain, half = bf16_gain(), half_gain() if halves else 0.0
         threads = torch.get_num_threads()
-        # No more is asked of it: a processor that has it multiplies twice as many, and a step gains more than this shows.
+        # No more is asked of it: where there is such arithmetic a step gains more than this one layer shows.
         if half > gain:
             reason = f"{threads} CPU threads in fp16, measured {half:.1f} times as fast as fp32 here"
             return Runtime(device, "fp16", reason, halves=True)
