@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import os
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.classifier import Classifier
@@ -70,8 +72,38 @@ def test_memory_of_smaller_pictures_is_given_back_as_they_grow(tmp_path, index, 
     assert given_back == [1 + sides.index(side) for side in dict.fromkeys(sides)]
 
 
+def test_members_train_one_after_the_other(tmp_path, index, small, monkeypatch):
+    """Each from small pictures to whole ones and from the whole rate to none; a finished one is left as it is."""
+    sides, moments = [], []
+    side_at, rates = loop.side_at, loop.rates
+    monkeypatch.setattr(loop, "side_at", lambda *given: sides.append(side_at(*given)) or sides[-1])
+    monkeypatch.setattr(loop, "rates", lambda session, moment: moments.append(moment) or rates(session, moment))
+    seen = []
+
+    def remember(row):
+        folder = tmp_path / "run" / "checkpoints"
+        seen.append(load_file(checkpoints(folder)[-1]))
+
+    recipe = small.override({"model": "speednet(width=0.25, members=2)", "grow": 0.5, "epochs": 4, "validation": 0.0})
+    classifier, _ = fit(index, recipe, tmp_path / "run", on_epoch=remember)
+    half = len(sides) // 2
+    assert sides[:half] == sides[half:] == sorted(sides[:half]) and sides[0] < sides[-1]
+    assert sum(later < earlier for earlier, later in itertools.pairwise(moments)) == 1
+    weight = "network.members.{}.blocks.0.conv2.weight"
+    assert torch.equal(seen[1][weight.format(0)], seen[3][weight.format(0)])
+    assert not torch.equal(seen[1][weight.format(1)], seen[3][weight.format(1)])
+    assert torch.equal(seen[0][weight.format(1)], seen[1][weight.format(1)])
+    assert list(classifier.pipeline.network.head.answering) == [0, 1]
+
+
 @pytest.mark.parametrize(
-    "settings", [{}, {"ema": 0.9, "accumulate": 3, "optimizer": "muon"}], ids=["plain", "averaged"]
+    "settings",
+    [
+        {},
+        {"ema": 0.9, "accumulate": 3, "optimizer": "muon"},
+        {"ema": 0.9, "accumulate": 3, "optimizer": "muon", "model": "speednet(width=0.25, members=2)", "grow": 0.5},
+    ],
+    ids=["plain", "averaged", "in turn"],
 )
 def test_a_run_stopped_between_any_two_steps_ends_as_one_never_stopped(tmp_path, index, small, monkeypatch, settings):
     recipe = small.override({**settings, "epochs": 2})

@@ -13,10 +13,12 @@ transformer moves what it saw to the class token block by block, so that no sing
 are summed over what enters the attention of every block, tokens of patches laid out as the grid they came from (summing
 over blocks is the idea of Chefer et al. 2021, arXiv:2103.15679, who weigh attention maps). In composites of two
 digits, that found the half of the digit asked about in 92 % of cases where the last block alone did in 61 %.
+
+Of networks that answer together, the evidence of each is added up.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,28 +73,41 @@ def heat_maps(
 def _heat(prepared: Prepared, pictures: Tensor, classes: Tensor) -> NDArray[np.float32]:
     network = prepared.network
     device = next(network.parameters()).device
-    with torch.inference_mode(False), torch.enable_grad(), _watched(network) as seen:
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        watched = [stack.enter_context(_watched(member)) for member in network.each()]
         x = prepared.inputs(pictures.to(device)).detach().clone().requires_grad_(True)
         own = network(x).gather(1, classes.clone().to(device)[:, None]).sum()  # a clone: no inference tensor
-        attended = _laid_out(seen.attended, len(x))
-        found = attended or _laid_out(seen.outputs, len(x))
-        activations = [activation for activation, _ in found]
-        gradients = torch.autograd.grad(own, activations, allow_unused=True) if found else ()
+        found = [_evidence(seen, own, len(x)) for seen in watched]
+    sides = [evidence.shape[-1] for evidence in found if evidence is not None]
+    if not sides:
+        raise ShoeboxError(f"no heat map can be made of {type(network).__name__}: no layer keeps the picture's places")
+    heat = F.relu(torch.stack([_resized(one, max(sides)) for one in found if one is not None]).sum(0))
+    heat = _resized(heat, pictures.shape[-1])
+    heat = heat / heat.amax(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(heat.dtype).tiny)
+    return np.asarray(heat[:, 0].cpu().numpy(), dtype=np.float32)
+
+
+def _evidence(seen: "_Seen", own: Tensor, count: int) -> Tensor | None:
+    """What speaks for and against the class whose logits are summed in `own`, in `count` pictures, place by place:
+    (count, 1, side, side), or None where no activation has places."""
+    attended = _laid_out(seen.attended, count)
+    laid_out = attended or _laid_out(seen.outputs, count)
+    activations = [activation for activation, _ in laid_out]
+    gradients = torch.autograd.grad(own, activations, allow_unused=True, retain_graph=True) if laid_out else ()
     maps = [
         grid(activation.detach() * gradient).float().sum(1, keepdim=True)
-        for (activation, grid), gradient in zip(found, gradients, strict=True)
+        for (activation, grid), gradient in zip(laid_out, gradients, strict=True)
         if gradient is not None and grid(gradient).abs().amax() > 0
     ]
     if not maps:
-        raise ShoeboxError(f"no heat map can be made of {type(network).__name__}: no layer keeps the picture's places")
+        return None
     if not attended:
         side = min(FINEST, max(one.shape[-1] for one in maps))
         maps = [one for one in maps if one.shape[-1] >= side][-1:]
     finest = max(one.shape[-1] for one in maps)
-    heat = F.relu(torch.stack([_resized(one, finest) for one in maps]).sum(0))
-    heat = _resized(heat, pictures.shape[-1])
-    heat = heat / heat.amax(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(heat.dtype).tiny)
-    return np.asarray(heat[:, 0].cpu().numpy(), dtype=np.float32)
+    return torch.stack([_resized(one, finest) for one in maps]).sum(0)
 
 
 def _resized(maps: Tensor, side: int) -> Tensor:

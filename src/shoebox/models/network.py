@@ -35,6 +35,10 @@ class Network(nn.Module, ABC):
     def stages(self) -> list[tuple[str, nn.Module]]:
         """The parts in the order a picture passes them, without the head: the units of freezing and learning rates."""
 
+    def each(self) -> "list[Network]":
+        """The networks whose answers this one's are the mean of: by default only itself."""
+        return [self]
+
     def prepare(self, pictures: Tensor) -> None:
         """Look at some training pictures (N, 3, H, W), normalised, before the first step; by default does nothing.
 
@@ -46,8 +50,19 @@ class Network(nn.Module, ABC):
         """Parameters that never train, whatever `freeze` is asked (those that `prepare` fits). By default none."""
         return ()
 
+    def turn(self, share: float) -> float:
+        """What of the network trains from now on, once this share of all training, 0 to 1, is done.
+
+        By default all of it, all the time.
+
+        Returns:
+            how much of the training of that part is done, 0 to 1: what the learning rate and the like follow.
+        """
+        return share
+
     def resting(self, share: float) -> Iterable[nn.Parameter]:
-        """Parameters that have learnt enough once this share of training, 0 to 1, is done. By default none.
+        """Parameters that have learnt enough once this share of training, 0 to 1, is done (as `turn` gave it). By
+        default none.
 
         For those whose gradients cost more than they still gain.
         """

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from shoebox.base.errors import UsageError
 from shoebox.base.norm import norm_gelu
 from shoebox.base.winograd import Conv3x3, PooledConv3x3, halves_wanted
+from shoebox.models.ensemble import Ensemble
 from shoebox.models.network import MODELS, Network
 
 SMALLEST = 16
@@ -132,18 +133,21 @@ class SpeedNet(Network):
 
 
 @MODELS.register
-def speednet(classes: int, size: int, *, width: float = 1.0, blocks: int | None = None) -> Network:
+def speednet(classes: int, size: int, *, width: float = 1.0, blocks: int | None = None, members: int = 1) -> Network:
     """A fast net of the kind that holds the CIFAR-10 speed records.
 
     Args:
         width: multiplies the channels of every block (64, 256, 256 at 32 px), rounded to whole 16s.
         blocks: how many times the picture is halved; by default 3 up to 48 px, 4 above.
+        members: how many such networks train in turn and answer together.
 
     Raises:
-        UsageError: the picture is too small for that many halvings, or the width is not positive.
+        UsageError: the picture is too small for that many halvings, or the width or the members are not positive.
     """
     if width <= 0:
         raise UsageError(f"speednet(width={width}): expected a number above 0")
+    if members < 1:
+        raise UsageError(f"speednet(members={members}): expected 1 or more")
     stride = max(1, round(size / 64))
     patch = 2 * stride
     side = (size - patch) // stride + 1
@@ -154,7 +158,8 @@ def speednet(classes: int, size: int, *, width: float = 1.0, blocks: int | None 
         raise UsageError(f"speednet with {count} blocks needs pictures of at least {2**count + 1} px, not {size}")
     base = (64, 256, 256) if count <= 3 else (64, 128, 256, *(256,) * (count - 3))
     widths = tuple(max(16, round(w * width / 16) * 16) for w in base[:count])
-    return SpeedNet(classes, widths, patch, stride)
+    made = [SpeedNet(classes, widths, patch, stride) for _ in range(members)]
+    return made[0] if members == 1 else Ensemble(made)
 
 
 def _identity(conv: nn.Conv2d) -> nn.Conv2d:

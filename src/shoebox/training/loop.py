@@ -58,6 +58,7 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
     while state.step or not state.history or not over(session) or unvalidated(session):
         start, first = time.monotonic(), state.step
         trained = train_epoch(session)
+        moment = session.turn()
         seconds = time.monotonic() - start
         pictures = (state.step - first) * session.batch_size
         row: dict[str, float] = {"epoch": state.epoch + 1}
@@ -66,7 +67,7 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
             row |= {f"val_{name}": value for name, value in validate(session).items()}
         state.epoch, state.step = state.epoch + 1, 0
         state.elapsed += time.monotonic() - start
-        row |= {"lr": rates(session)[0], "seconds": seconds, "pictures_per_second": pictures / seconds}
+        row |= {"lr": rates(session, moment)[0], "seconds": seconds, "pictures_per_second": pictures / seconds}
         if "val_loss" in row or not len(session.rows["val"]):
             judge(row, state, recipe)
         state.history.append(row)
@@ -109,9 +110,10 @@ def update(session: Session, batch: Batch) -> None:
     rows = torch.from_numpy(batch.rows).to(batch.labels.device, non_blocking=True)
     targets = F.one_hot(batch.labels, classes).float()
     pictures, targets = session.augment(batch.pictures, targets, Draw(generator, state.epoch, rows))
-    for parameter in session.pipeline.network.resting(session.share):
+    moment = session.turn()  # once a step: a clock goes on while it computes
+    for parameter in session.pipeline.network.resting(moment):
         parameter.requires_grad_(False)
-    side = side_at(session.share, session.pipeline.size, recipe.grow or 1.0)
+    side = side_at(moment, session.pipeline.size, recipe.grow or 1.0)
     if side != session.side:
         give_back_memory()
         session.side = side
@@ -125,7 +127,7 @@ def update(session: Session, batch: Batch) -> None:
         return
     if recipe.clip:
         torch.nn.utils.clip_grad_norm_(session.pipeline.network.parameters(), recipe.clip)
-    for group, rate in zip(parts.optimizer.param_groups, rates(session), strict=True):
+    for group, rate in zip(parts.optimizer.param_groups, rates(session, moment), strict=True):
         group["lr"] = rate
     parts.optimizer.step()
     parts.optimizer.zero_grad(set_to_none=True)
@@ -170,9 +172,9 @@ def validate(session: Session) -> dict[str, float]:
     return figures
 
 
-def rates(session: Session) -> list[float]:
-    """The learning rate of each parameter group at this moment."""
-    scale = session.state.rate * session.schedule(session.share)
+def rates(session: Session, moment: float) -> list[float]:
+    """The learning rate of each parameter group once this share of training is done."""
+    scale = session.state.rate * session.schedule(moment)
     return [group["peak"] * scale for group in session.parts.optimizer.param_groups]
 
 

@@ -94,6 +94,13 @@ class Session:
         """How much of training is done, 0 to 1; 0 before the first update, whatever the time."""
         return min(1.0, self.clock.progress(self.state.updates)) if self.state.updates else 0.0
 
+    def turn(self) -> float:
+        """Let the network train what is due now; how much of that is done, 0 to 1."""
+        average = getattr(self.parts.average, "module", None)
+        if isinstance(average, Network):
+            average.turn(self.share)
+        return self.network.turn(self.share)
+
     @property
     def steps(self) -> int:
         """Batches in a whole epoch; a last batch that is not full is left out."""

@@ -1,0 +1,79 @@
+"""Several speednets in one network: whose turn it is, who answers, and that the answer is the mean of theirs."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from shoebox.base.errors import UsageError
+from shoebox.models import Network, build_model, set_training
+from shoebox.models.ensemble import Ensemble
+
+SPEC = "speednet(width=0.25, members=3)"
+
+
+@pytest.fixture
+def network() -> Ensemble:
+    torch.manual_seed(0)
+    built = build_model(SPEC, classes=5, size=32)
+    assert isinstance(built, Ensemble)
+    return built
+
+
+def test_it_keeps_the_contract(network: Ensemble, check_contract: Callable[[Network, int, int], None]) -> None:
+    check_contract(network, 5, 32)
+
+
+def test_the_answer_is_the_mean_of_the_members(network: Ensemble) -> None:
+    pictures = torch.randn(4, 3, 32, 32)
+    network.eval()
+    with torch.no_grad():
+        alone = [head(member(pictures)) for head, member in zip(network.head.members, network.members, strict=True)]
+        assert not torch.allclose(alone[0], alone[1])
+        torch.testing.assert_close(network(pictures), sum(alone) / 3)
+
+
+@pytest.mark.parametrize(
+    ("share", "trains", "answer", "own"),
+    [(0.0, 0, [0], 0.0), (0.3, 0, [0], 0.9), (0.4, 1, [0], 0.2), (0.9, 2, [0, 1], 0.7), (1.0, 2, [0, 1, 2], 1.0)],
+)
+def test_members_train_in_turn_and_those_that_have_finished_answer(network, share, trains, answer, own) -> None:
+    assert network.turn(share) == pytest.approx(own)
+    set_training(network)
+    network(torch.randn(4, 3, 32, 32)).sum().backward()
+    moved = [any(p.grad is not None for p in member.parameters()) for member in network.members]
+    heads = [any(p.grad is not None for p in head.parameters()) for head in network.head.members]
+    assert moved == heads == [i == trains for i in range(3)]
+    network.eval()
+    assert list(network.head.answering) == answer
+    assert network(torch.randn(4, 3, 32, 32)).shape == (4, 5)
+
+
+def test_who_answers_is_saved_with_the_weights(network: Ensemble) -> None:
+    network.eval()
+    network.turn(0.7)
+    pictures = torch.randn(2, 3, 32, 32)
+    again = build_model(SPEC, classes=5, size=32).eval()
+    again.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(pictures), network(pictures))
+    assert list(again.head.answering) == [0, 1]
+
+
+def test_each_is_fitted_rests_and_is_listed(network: Ensemble) -> None:
+    network.prepare(torch.randn(16, 3, 32, 32))
+    filters = [member.whiten.weight for member in network.members]
+    assert torch.equal(filters[0], filters[2]) and filters[0].abs().max() > 0
+    network.turn(0.5)
+    assert [id(p) for p in network.resting(0.5)] == [id(network.members[1].whiten.bias)]
+    assert len(list(network.fixed())) == 3 * len(list(network.members[0].fixed()))
+    assert len(list(network.offsets())) == 3 * len(list(network.members[0].offsets()))
+    assert [type(stage) for _, stage in network.stages()] == [nn.ModuleList] * 4
+    assert network.each() == list(network.members)
+
+
+def test_there_is_at_least_one() -> None:
+    with pytest.raises(UsageError, match="members=0"):
+        build_model("speednet(members=0)", classes=2, size=32)
+    assert not isinstance(build_model("speednet(members=1)", classes=2, size=32), Ensemble)
