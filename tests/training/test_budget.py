@@ -22,13 +22,24 @@ def packed_plan(tmp_path, make_folder):
     return made, pack(index, made.preprocess)
 
 
-@pytest.mark.parametrize(("rate", "few", "width"), [(1e6, 10, 2.0), (1e6, 1000, 1.0), (1e-3, 10, 0.25)])
-def test_the_width_follows_the_speed_of_the_machine_and_the_pictures(packed_plan, monkeypatch, rate, few, width):
+@pytest.mark.parametrize(
+    ("rate", "few", "options"),
+    [
+        (1e6, 10, "width=2.0, members=4"),
+        (1e6, 1000, "width=1.0, members=4"),
+        (25.0, 10, "width=0.875, members=2"),
+        (15.0, 10, "width=1.0"),
+        (1e-3, 10, "width=0.25"),
+    ],
+)
+def test_width_and_members_follow_the_speed_of_the_machine_and_the_pictures(
+    packed_plan, monkeypatch, rate, few, options
+):
     made, packed = packed_plan
     monkeypatch.setattr(budget, "training_rate", lambda *_: rate)
     monkeypatch.setattr(budget, "FEW", few)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    assert fitted.recipe.model == f"speednet(width={width})"
+    assert fitted.recipe.model == f"speednet({options})"
     assert fitted.recipe.grow == budget.GROW
 
 
