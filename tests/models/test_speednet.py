@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from shoebox.base import arithmetic
+from shoebox.base.errors import UsageError
 from shoebox.base.winograd import half_products
 from shoebox.models import build_model
 
@@ -20,6 +21,26 @@ def test_every_map_is_of_whole_squares(size, sides):
     with torch.no_grad():
         network(torch.randn(1, 3, size, size))
     assert seen == [(side, side) for side in sides]
+
+
+def test_a_third_convolution_is_bridged_with_the_second(check_contract):
+    network = build_model("speednet(width=0.25, depth=3)", classes=3, size=32)
+    check_contract(network, 3, 32)
+    block = network.blocks[0].eval()
+    seen = []
+    block.conv2.register_forward_hook(lambda module, given, output: seen.append(given[0]))
+    with torch.no_grad():
+        block.norm3.weight.zero_()
+        output = block(torch.randn(2, 24 * 2, 8, 8))
+    assert torch.equal(output, seen[0])
+    kept = {id(p) for p in network.fixed()} | {id(p) for p in network.offsets()}
+    assert {id(p) for name, p in network.named_parameters() if "norm" in name or "whiten" in name} == kept
+
+
+@pytest.mark.parametrize("options", ["depth=1", "depth=4", "width=0"])
+def test_an_option_out_of_its_range_is_named(options):
+    with pytest.raises(UsageError, match=options):
+        build_model(f"speednet({options})", classes=2, size=32)
 
 
 def test_a_picture_of_any_side_passes_through():
