@@ -25,10 +25,12 @@ def packed_plan(tmp_path, make_folder):
 @pytest.mark.parametrize(
     ("rate", "few", "options"),
     [
-        (1e6, 10, "width=2.0, members=4"),
-        (1e6, 1000, "width=1.0, members=4"),
+        (1e6, 10, "width=2.0, depth=3, members=4"),
+        (1e6, 1000, "width=1.0, depth=3, members=4"),
+        (45.0, 10, "width=0.875, depth=3, members=3"),
+        (30.0, 10, "width=0.875, depth=3, members=2"),
         (25.0, 10, "width=0.875, members=2"),
-        (15.0, 10, "width=1.0"),
+        (15.0, 10, "width=0.875, depth=3"),
         (1e-3, 10, "width=0.25"),
     ],
 )
@@ -49,7 +51,16 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     asked = []
     monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 2.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    assert asked == [1.0, 1.0, 1.0, 0.625, 0.375, 0.25, 0.25, 0.25]  # all sides of the first and of the chosen
+    assert [kind.width for kind in asked] == [
+        1.0,
+        1.0,
+        1.0,
+        0.625,
+        0.375,
+        0.25,
+        0.25,
+        0.25,
+    ]  # all sides of the first and of the chosen
     assert fitted.recipe.model == "speednet(width=0.25)"
 
 
@@ -67,7 +78,7 @@ def test_where_the_passes_are_decided_the_widest_that_makes_them_in_time_is_take
     pictures = int((packed.index.part == "train").sum())
 
     def rate(*given):
-        narrower = budget.cost(width, 2, 32) / budget.cost(given[3], 2, 32)
+        narrower = budget.cost(budget.Kind(width), 2, 32) / budget.cost(given[3], 2, 32)
         return 4.2 * pictures / 60 / gain * narrower * (32 / given[4]) ** 2
 
     gain = np.mean([(32 / budget.side_at(share, 32, budget.GROW)) ** 2 for share in np.linspace(0, 1, 100)])
@@ -87,7 +98,7 @@ def test_scoring_has_its_time_before_a_width_is_chosen(packed_plan, monkeypatch)
         monkeypatch.setattr(budget, "looking_rate", lambda *_, look=look: look)
         fitted = budget.fit_to_time(made, packed_plan[1], Runtime("cpu", "fp32", ""), 60, QUIET)
         chosen.append(fitted.recipe.model)
-    assert chosen == ["speednet(width=1.0)", "speednet(width=0.25)"]
+    assert chosen == ["speednet(width=0.875, depth=3)", "speednet(width=0.25)"]
 
 
 @pytest.mark.parametrize(("rate", "shift"), [(1e3, True), (0.5, False)])
@@ -106,7 +117,7 @@ def test_moved_looks_are_left_out_where_scoring_them_would_take_the_time_of_trai
 @pytest.mark.parametrize("side", [20, 32])
 def test_the_rate_is_measured(packed_plan, side):
     made, packed = packed_plan
-    assert 0 < budget.training_rate(made, packed, Runtime("cpu", "fp32", ""), 0.25, side, steps=1) < np.inf
+    assert 0 < budget.training_rate(made, packed, Runtime("cpu", "fp32", ""), budget.Kind(0.25), side, steps=1) < np.inf
 
 
 def test_a_resumed_run_keeps_the_width_it_began_with(tmp_path, make_folder, monkeypatch):

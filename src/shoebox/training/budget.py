@@ -1,5 +1,5 @@
-"""What to train when time is what is given: measure a few steps on this machine, then choose the network's width, or
-how many networks answer together.
+"""What to train when time is what is given: measure a few steps on this machine, then choose the network's width and
+depth, and how many of it answer together.
 
 In: a plan that leaves the network to the planner, the pack, the minutes. Out: the plan with a network that gets enough
 epochs in that time, on pictures that grow while it trains. The network is not compiled: on two cores `torch.compile`
@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,21 +29,37 @@ from shoebox.training.planner import Plan
 
 WIDTHS = (2.0, 1.5, 1.25, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 EPOCHS = 17
-"""Passes that a network of width 1 should get at least, others in proportion to their multiply-adds: more time buys as
-much of both. Seen here on CIFAR-10 in about ten minutes: 8 passes of width 1 and 14 of width 0.75 reach the same
-(0.898), 18 of width 0.5 less (0.894)."""
+"""Passes that a network of width 1 should get at least, others in proportion to their multiply-adds at depth 2: more
+time buys as much of both. Seen here on CIFAR-10 in about ten minutes: 8 passes of width 1 and 14 of width 0.75 reach
+the same (0.898), 18 of width 0.5 less (0.894)."""
+
+
+class Kind(NamedTuple):
+    """Which speednet."""
+
+    width: float
+    depth: int = 2
+
+    def spec(self, members: int = 1) -> str:
+        options = {"width": self.width, "depth": self.depth, "members": members}
+        usual = {"depth": 2, "members": 1}
+        return f"speednet({', '.join(f'{k}={v}' for k, v in options.items() if usual.get(k) != v)})"
+
 
 MEMBER, MEMBERS = 0.875, 4
-"""From this width on, more time first buys more networks that answer together, up to so many, and then wider ones. In
-thirty minutes of CIFAR-10, one of width 1 reached 0.911 in 23 passes, one of width 1.25 0.908 in 14 and 0.912 in 31;
-two of width 0.875, 16 passes each, which take twenty minutes, 0.916 (each alone 0.909 and 0.910)."""
+"""From this width on, more time buys depth, then networks that answer together, up to so many, and only then width.
+Seen here on CIFAR-10: in twenty to thirty minutes one of width 1 reached 0.911 in 23 passes, one of width 1.25 0.912 in
+31. One of width 0.875 reached 0.909 and 0.910 in 16 passes (nine minutes), both together 0.916; one of depth 3 0.913 in
+14 (thirteen minutes), together with one of depth 2 0.920."""
 
 CHOICES = (
-    *((width, MEMBERS) for width in WIDTHS if width >= MEMBER),
-    *((MEMBER, members) for members in range(MEMBERS - 1, 1, -1)),
-    *((width, 1) for width in WIDTHS if width <= 1),
+    *((Kind(width, 3), MEMBERS) for width in WIDTHS if width >= MEMBER),
+    *((Kind(MEMBER, 3), members) for members in range(MEMBERS - 1, 1, -1)),
+    (Kind(MEMBER), 2),
+    (Kind(MEMBER, 3), 1),
+    *((Kind(width), 1) for width in WIDTHS if width <= MEMBER),
 )
-"""Widths and how many networks of it, the costliest first."""
+"""Networks and how many of them, the costliest first."""
 
 FEW = 20_000
 """Training pictures below which no network is wider than 1: twenty minutes of imagenette128 (9,000 pictures) ended at
@@ -64,17 +81,16 @@ border, 0.856."""
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a width is here: pictures a second at their whole side; how many times that while they grow, on average;
-    looks a second at scored ones."""
+    """How fast a network is here: pictures a second at their whole side; how many times that while they grow, on
+    average; looks a second at scored ones."""
 
-    width: float
     rate: float
     gain: float
     looks: float
 
-    def at(self, width: float, rate: float) -> Pace:
-        """That of another width, whose rate is known, and all else in proportion."""
-        return Pace(width, rate, self.gain, self.looks * rate / self.rate)
+    def at(self, rate: float) -> Pace:
+        """That of another, whose rate is known, and all else in proportion."""
+        return Pace(rate, self.gain, self.looks * rate / self.rate)
 
 
 def fit_to_time(
@@ -88,8 +104,8 @@ def fit_to_time(
     """Replace a bare "speednet" by the first of `CHOICES` that gets enough passes over the training part in `seconds`;
     where it is `decided` how many passes there will be, by the widest that makes them.
 
-    How many are enough says `EPOCHS`. A width is measured only where the rate of the last that was measured, 1 at
-    first, leaves hope for it: a narrow network is slower than its multiply-adds say.
+    How many are enough says `EPOCHS`. A network is measured only where the rate of the last that was measured, that of
+    width 1 at first, leaves hope for it: a narrow one is slower than its multiply-adds say.
     """
     size, classes = plan.preprocess.size, len(packed.index.classes)
     pictures = max(int((packed.index.part == "train").sum()), 1)
@@ -98,10 +114,10 @@ def fit_to_time(
     scored = int(np.isin(packed.index.part, ("val", "test")).sum())
     end = time.monotonic() + seconds
 
-    def measured(width: float, rate: float) -> Pace:
-        smaller = {side: training_rate(plan, packed, runtime, width, side) for side in {*sides} - {size}}
+    def measured(kind: Kind, rate: float) -> Pace:
+        smaller = {side: training_rate(plan, packed, runtime, kind, side) for side in {*sides} - {size}}
         gain = float(np.mean([{size: rate, **smaller}[side] / rate for side in sides]))
-        return Pace(width, rate, gain, looking_rate(plan, packed, runtime, width))
+        return Pace(rate, gain, looking_rate(plan, packed, runtime, kind))
 
     def scoring(pace: Pace, members: int) -> float:
         """Seconds that looks at scored pictures take."""
@@ -111,36 +127,36 @@ def fit_to_time(
         """Over the training part, in what is left, once what is scored afterwards has had its time."""
         return pace.gain * pace.rate * (end - time.monotonic() - scoring(pace, members)) / pictures
 
-    def dearer(width: float, than: float = 1.0) -> float:
-        return cost(width, classes, size) / cost(than, classes, size)
+    def dearer(kind: Kind, than: Kind) -> float:
+        return cost(kind, classes, size) / cost(than, classes, size)
 
-    near, whole = 1.0, {1.0}
-    known = {near: measured(near, training_rate(plan, packed, runtime, near, size))}
-    choices = CHOICES if pictures >= FEW else [choice for choice in CHOICES if choice[0] <= 1]
+    first = near = Kind(1.0)
+    known, whole = {first: measured(first, training_rate(plan, packed, runtime, first, size))}, {first}
+    choices = [choice for choice in CHOICES if pictures >= FEW or choice[0].width <= 1]
     if decided:
-        choices = [(width, 1) for width in WIDTHS]
-    for width, members in choices:
-        enough, last = decided or members * EPOCHS * dearer(width), (width, members) == choices[-1]
-        pace = known.get(width) or known[near].at(width, known[near].rate / dearer(width, near))
+        choices = [(Kind(width), 1) for width in WIDTHS]
+    for kind, members in choices:
+        enough = decided or members * EPOCHS * dearer(Kind(kind.width), first)
+        last = (kind, members) == choices[-1]
+        pace = known.get(kind) or known[near].at(known[near].rate / dearer(kind, near))
         if passes(pace, members) < enough and not last:
             continue
-        if width not in known:
-            pace = known[width] = pace.at(width, training_rate(plan, packed, runtime, width, size))
-            near = width
-        if width not in whole and (passes(pace, members) >= enough or last):
-            pace = known[width] = measured(width, pace.rate)
-            whole.add(width)
+        if kind not in known:
+            pace = known[kind] = pace.at(training_rate(plan, packed, runtime, kind, size))
+            near = kind
+        if kind not in whole and (passes(pace, members) >= enough or last):
+            pace = known[kind] = measured(kind, pace.rate)
+            whole.add(kind)
         if passes(pace, members) >= enough or last:
             break
-    model = f"speednet(width={pace.width}{f', members={members}' if members > 1 else ''})"
-    given: dict[str, object] = {"model": model, "grow": grow}
+    given: dict[str, object] = {"model": kind.spec(members), "grow": grow}
     if plan.preprocess.shift and scoring(pace, members) > LOOKING * seconds:
         plan = dataclasses.replace(plan, preprocess=dataclasses.replace(plan.preprocess, shift=False))
         given["shift"] = False
     recipe = plan.recipe
     left = end - time.monotonic()
     count, together = max(passes(pace, members), 0), f" of {members} networks in turn" if members > 1 else ""
-    progress.say(f"plan: {model}, measured at {pace.rate:,.0f} pictures/s of {size} px here")
+    progress.say(f"plan: {kind.spec(members)}, measured at {pace.rate:,.0f} pictures/s of {size} px here")
     progress.say(
         f"      about {count:.0f} passes{together} over {pictures:,} pictures in {left:.0f} s with scoring; "
         f"over the first {GROWN:.0%} they grow from {sides[0]} to {size} px, in all {pace.gain:.1f} times as fast"
@@ -153,22 +169,20 @@ def fit_to_time(
 
 
 @functools.cache
-def cost(width: float, classes: int, size: int) -> int:
+def cost(kind: Kind, classes: int, size: int) -> int:
     """Multiply-adds of a picture in the speednet made for `size` px."""
     with torch.device("meta"):
-        network = build_model(f"speednet(width={width})", classes=classes, size=size)
+        network = build_model(kind.spec(), classes=classes, size=size)
     return summary(network, size).multiply_adds
 
 
-def training_rate(
-    plan: Plan, packed: Pack | Stream, runtime: Runtime, width: float, side: int, steps: int = 2
-) -> float:
+def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind, side: int, steps: int = 2) -> float:
     """Pictures of `side` px a second in forward and backward passes of a speednet for the plan, at best.
 
     The steps are those of the later part of training.
     """
     classes = len(packed.index.classes)
-    network = build_model(f"speednet(width={width})", classes=classes, size=plan.preprocess.size)
+    network = build_model(kind.spec(), classes=classes, size=plan.preprocess.size)
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device).train()
     for parameter in network.resting(1.0):
         parameter.requires_grad_(False)
@@ -190,9 +204,9 @@ def training_rate(
 
 
 @torch.inference_mode()
-def looking_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, width: float) -> float:
+def looking_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind) -> float:
     """Looks a second at pictures that are scored, in float32, at best of two."""
-    network = build_model(f"speednet(width={width})", classes=2, size=plan.preprocess.size)
+    network = build_model(kind.spec(), classes=2, size=plan.preprocess.size)
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device).eval()
     rows = np.arange(min(at_once(runtime.device, plan.preprocess.size), len(packed)))
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
