@@ -129,7 +129,7 @@ class SpeedNet(Network):
         return (p for name, p in self.whiten.named_parameters() if name == "bias" and share >= BIAS_TRAINS)
 
     def offsets(self) -> Iterable[nn.Parameter]:
-        return [self.whiten.bias, *(norm.bias for norm in self._norms())]
+        return [module.get_parameter("bias") for module in (self.whiten, *self._norms())]
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         # Weights that were saved before there was a border were trained without one.
@@ -137,7 +137,7 @@ class SpeedNet(Network):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def fixed(self) -> Iterable[nn.Parameter]:
-        return [self.whiten.weight, *(norm.weight for norm in self._norms())]
+        return [module.get_parameter("weight") for module in (self.whiten, *self._norms())]
 
     def _norms(self) -> list[FixedScaleBatchNorm]:
         return [module for module in self.modules() if isinstance(module, FixedScaleBatchNorm)]
