@@ -66,10 +66,17 @@ def test_the_resize_in_the_graph_is_the_one_of_training():
         torch.testing.assert_close(matrix @ (pixels @ matrix.T), wanted, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("shift", [False, True])
-def test_every_look_is_in_the_graph_for_any_number_of_pictures(shift):
+@pytest.mark.parametrize(
+    ("spec", "shift"),
+    [
+        ("speednet(width=0.25)", False),
+        ("speednet(width=0.25)", True),
+        ("speednet(width=0.25, depth=3, members=2)", True),
+    ],
+)
+def test_every_look_is_in_the_graph_for_any_number_of_pictures(spec, shift):
     torch.manual_seed(0)
-    spec, preprocess = "speednet(width=0.25)", Preprocess(store=20, size=16, mirror=True, shift=shift)
+    preprocess = Preprocess(store=20, size=16, mirror=True, shift=shift)
     classifier = Classifier(spec, build_model(spec, classes=3, size=16), ("a", "b", "c"), preprocess, device="cpu")
     graph = export_program(classifier).module()
     for count in (1, 2, 5):

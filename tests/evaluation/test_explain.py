@@ -86,7 +86,13 @@ LARGE = {"resnet34", "resnet50", "resnet101", "resnet152"}  # of one build with 
 
 @pytest.mark.parametrize(
     "spec",
-    [*(name for name in MODELS if name not in LARGE), "timm:test_vit", "timm:test_efficientnet", "timm:test_mambaout"],
+    [
+        *(name for name in MODELS if name not in LARGE),
+        "speednet(width=0.25, depth=3, members=2)",
+        "timm:test_vit",
+        "timm:test_efficientnet",
+        "timm:test_mambaout",
+    ],
 )
 def test_every_network(spec: str) -> None:
     torch.manual_seed(0)

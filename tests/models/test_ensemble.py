@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from shoebox.base.errors import UsageError
-from shoebox.models import Network, build_model, set_training
+from shoebox.models import Network, build_model, freeze, set_training
 from shoebox.models.ensemble import Ensemble
+from shoebox.models.folding import fold
 
 SPEC = "speednet(width=0.25, members=3)"
 
@@ -59,6 +60,40 @@ def test_who_answers_is_saved_with_the_weights(network: Ensemble) -> None:
     with torch.no_grad():
         assert torch.equal(again(pictures), network(pictures))
     assert list(again.head.answering) == [0, 1]
+
+
+def test_after_a_return_to_earlier_weights_whose_turn_it_is_is_asked_anew(network: Ensemble) -> None:
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.turn(0.1)
+    network.load_state_dict(before)
+    network.turn(0.2)
+    assert list(network.eval().head.answering) == [0]
+
+
+def test_a_turn_leaves_what_is_frozen_in_evaluation_mode(network: Ensemble) -> None:
+    freeze(network, 1)
+    set_training(network)
+    network.turn(0.5)
+    assert [any(part.training for part in stage) for _, stage in network.stages()] == [False, False, False, True]
+
+
+def test_what_the_last_one_gathered_is_no_step_of_the_next(network: Ensemble) -> None:
+    network.turn(0.2)
+    network(torch.randn(4, 3, 32, 32)).sum().backward()
+    network.turn(0.3)
+    assert any(p.grad is not None for p in network.parameters())
+    network.turn(0.4)
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_batch_norms_of_all_members_are_folded(network: Ensemble) -> None:
+    pictures = torch.randn(4, 3, 32, 32)
+    network.train()
+    network(pictures)
+    folded = fold(network, pictures)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    with torch.no_grad():
+        torch.testing.assert_close(folded(pictures), network.eval()(pictures), rtol=1e-3, atol=1e-4)
 
 
 def test_each_is_fitted_rests_and_is_listed(network: Ensemble) -> None:

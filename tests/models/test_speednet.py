@@ -31,7 +31,7 @@ def test_a_third_convolution_is_bridged_with_the_second(check_contract):
     block.conv2.register_forward_hook(lambda module, given, output: seen.append(given[0]))
     with torch.no_grad():
         block.norm3.weight.zero_()
-        output = block(torch.randn(2, 24 * 2, 8, 8))
+        output = block(torch.randn(2, network.whiten.out_channels, 8, 8))
     assert torch.equal(output, seen[0])
     kept = {id(p) for p in network.fixed()} | {id(p) for p in network.offsets()}
     assert {id(p) for name, p in network.named_parameters() if "norm" in name or "whiten" in name} == kept

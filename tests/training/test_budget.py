@@ -26,11 +26,11 @@ def packed_plan(tmp_path, make_folder):
     ("rate", "few", "options"),
     [
         (1e6, 10, "width=2.0, depth=3, members=4"),
-        (1e6, 1000, "width=1.0, depth=3, members=4"),
-        (45.0, 10, "width=0.875, depth=3, members=3"),
-        (30.0, 10, "width=0.875, depth=3, members=2"),
+        (1e6, 1000, "width=0.875, depth=3, members=2"),
+        (55.0, 10, "width=0.875, depth=3, members=3"),
+        (35.0, 10, "width=0.875, depth=3, members=2"),
         (25.0, 10, "width=0.875, members=2"),
-        (15.0, 10, "width=0.875, depth=3"),
+        (18.0, 10, "width=0.875, depth=3"),
         (1e-3, 10, "width=0.25"),
     ],
 )
@@ -45,22 +45,23 @@ def test_width_and_members_follow_the_speed_of_the_machine_and_the_pictures(
     assert fitted.recipe.grow == budget.GROW
 
 
+@pytest.mark.parametrize("settings", [{"patience": 3}, {"schedule": "plateau(patience=2)"}])
+def test_networks_that_validations_end_train_alone(packed_plan, monkeypatch, settings):
+    made, packed = packed_plan
+    monkeypatch.setattr(budget, "training_rate", lambda *_: 1e6)
+    judged = dataclasses.replace(made, recipe=made.recipe.override(settings))
+    fitted = budget.fit_to_time(judged, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
+    assert fitted.recipe.model == "speednet(width=0.875, depth=3)"
+
+
 def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_plan, monkeypatch):
     """Every width is as slow as the first here; the narrowest is taken only once none is enough."""
     made, packed = packed_plan
     asked = []
     monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 2.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    assert [kind.width for kind in asked] == [
-        1.0,
-        1.0,
-        1.0,
-        0.625,
-        0.375,
-        0.25,
-        0.25,
-        0.25,
-    ]  # all sides of the first and of the chosen
+    widths = [kind.width for kind in asked]
+    assert widths == [0.875, 0.875, 0.875, 0.5, 0.375, 0.25, 0.25, 0.25]  # all sides of the first and of the chosen
     assert fitted.recipe.model == "speednet(width=0.25)"
 
 

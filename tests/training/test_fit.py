@@ -96,12 +96,41 @@ def test_members_train_one_after_the_other(tmp_path, index, small, monkeypatch):
     assert list(classifier.pipeline.network.head.answering) == [0, 1]
 
 
+def test_the_last_member_answers_though_time_ends_just_after_a_step(tmp_path, index, small, monkeypatch):
+    """The clock passes the end while the pictures of validation are scored."""
+
+    class Clock:
+        share = 0.99
+
+        def progress(self, updates):
+            return self.share
+
+    def slow(session):
+        figures = validate(session)
+        Clock.share = 1.0
+        return figures
+
+    validate = loop.validate
+    monkeypatch.setattr(loop, "validate", slow)
+    monkeypatch.setattr("shoebox.training.fit.TimeClock", lambda *_: Clock())
+    recipe = small.override({"model": "speednet(width=0.25, members=2)", "epochs": None, "minutes": 5})
+    classifier, _ = fit(index, recipe, tmp_path / "run")
+    assert classifier.card["epochs"] == 2
+    assert load_file(checkpoints(tmp_path / "run" / "checkpoints")[-1])["network.answering"] == 2
+
+
+@pytest.mark.parametrize("settings", [{"patience": 2}, {"schedule": "plateau"}])
+def test_members_are_not_stopped_by_validations_of_others(tmp_path, index, small, settings):
+    with pytest.raises(UsageError, match="set members=1"):
+        fit(index, small.override({"model": "speednet(members=2)", **settings}), tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {},
         {"ema": 0.9, "accumulate": 3, "optimizer": "muon"},
-        {"ema": 0.9, "accumulate": 3, "optimizer": "muon", "model": "speednet(width=0.25, members=2)", "grow": 0.5},
+        {"ema": 0.9, "accumulate": 3, "optimizer": "muon", "model": "speednet(width=0.25, members=3)", "grow": 0.5},
     ],
     ids=["plain", "averaged", "in turn"],
 )

@@ -77,7 +77,7 @@ class Ensemble(Network):
             self.finished = count if share >= 1 else max(self.trains, 1)
             self.answering.fill_(self.finished)
             self.zero_grad()  # what the last one has gathered would be a step of it at the next one's rate
-            self.train(self.training)
+            self._choose()
         return each[self.trains].turn(min(share * count - self.trains, 1.0))
 
     def train(self, mode: bool = True) -> "Ensemble":
@@ -101,6 +101,6 @@ class Ensemble(Network):
         return [parameter for member in self.each() for parameter in member.fixed()]
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        self.finished = int(state_dict[f"{prefix}answering"])
+        self.finished, self.trains = int(state_dict[f"{prefix}answering"]), None
         self._choose()
         super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -61,9 +61,9 @@ CHOICES = (
 )
 """Networks and how many of them, the costliest first."""
 
-FEW = 20_000
-"""Training pictures below which no network is wider than 1: twenty minutes of imagenette128 (9,000 pictures) ended at
-0.902 with width 1 and 17 passes, at 0.901 with width 1.25 and 15."""
+FEW, FEW_MEMBERS = 20_000, 2
+"""Training pictures below which only so many networks answer together, and none is wider than `MEMBER`: twenty minutes
+of imagenette128 (9,000 pictures) ended at 0.902 with width 1 and 17 passes, at 0.901 with width 1.25 and 15."""
 
 MEASURED, PLACES = 4, 600_000
 """A CPU measures at least a batch divided by the one, and not more of it than has so many places. A quarter of 512
@@ -105,7 +105,7 @@ def fit_to_time(
     where it is `decided` how many passes there will be, by the widest that makes them.
 
     How many are enough says `EPOCHS`. A network is measured only where the rate of the last that was measured, that of
-    width 1 at first, leaves hope for it: a narrow one is slower than its multiply-adds say.
+    `MEMBER` at first, leaves hope for it: a narrow one is slower than its multiply-adds say.
     """
     size, classes = plan.preprocess.size, len(packed.index.classes)
     pictures = max(int((packed.index.part == "train").sum()), 1)
@@ -130,13 +130,16 @@ def fit_to_time(
     def dearer(kind: Kind, than: Kind) -> float:
         return cost(kind, classes, size) / cost(than, classes, size)
 
-    first = near = Kind(1.0)
-    known, whole = {first: measured(first, training_rate(plan, packed, runtime, first, size))}, {first}
-    choices = [choice for choice in CHOICES if pictures >= FEW or choice[0].width <= 1]
+    near = Kind(MEMBER)
+    known, whole = {near: measured(near, training_rate(plan, packed, runtime, near, size))}, {near}
+    # What ends or slows a training by its validations would take a finished member's figures for those of the next.
+    judged = plan.recipe.patience is not None or plan.recipe.schedule.startswith("plateau")
+    most = 1 if judged else FEW_MEMBERS if pictures < FEW else MEMBERS
+    choices = [choice for choice in CHOICES if choice[1] <= most]
     if decided:
         choices = [(Kind(width), 1) for width in WIDTHS]
     for kind, members in choices:
-        enough = decided or members * EPOCHS * dearer(Kind(kind.width), first)
+        enough = decided or members * EPOCHS * dearer(Kind(kind.width), Kind(1.0))
         last = (kind, members) == choices[-1]
         pace = known.get(kind) or known[near].at(known[near].rate / dearer(kind, near))
         if passes(pace, members) < enough and not last:

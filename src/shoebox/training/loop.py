@@ -55,7 +55,7 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
         Stopped: a signal came; the state stands between two steps.
     """
     state, recipe = session.state, session.recipe
-    while state.step or not state.history or not over(session) or unvalidated(session):
+    while state.step or not state.history or not over(session) or unvalidated(session) or unanswered(session):
         start, first = time.monotonic(), state.step
         trained = train_epoch(session)
         moment = session.turn()
@@ -153,6 +153,12 @@ def due(session: Session) -> bool:
 def unvalidated(session: Session) -> bool:
     """Whether the weights as they are were left without figures: a run stopped there goes on to get them."""
     return bool(len(session.rows["val"])) and "val_loss" not in session.state.history[-1]
+
+
+def unanswered(session: Session) -> bool:
+    """Whether time ended between the last step and now, and the last of several networks was not yet let answer."""
+    several = len(session.network.each()) > 1
+    return several and session.moment < 1 and session.clock.progress(session.state.updates) >= 1
 
 
 @torch.no_grad()

@@ -54,6 +54,7 @@ class Session:
         validations: seconds that each validation of this process took.
         stop: numbers of the signals that asked the run to stop.
         side: of the pictures of the last step, px.
+        moment: what `turn` gave last.
         views: how many times `packed` holds every picture, one augmented look after the other.
         mend: makes a network whole again that was cut for training.
     """
@@ -76,6 +77,7 @@ class Session:
     validations: list[float] = field(default_factory=list)
     stop: list[int] = field(default_factory=list)
     side: int = 0
+    moment: float = 0.0
     views: int = 1
     mend: Callable[[Network], Network] = lambda network: network
 
@@ -96,10 +98,11 @@ class Session:
 
     def turn(self) -> float:
         """Let the network train what is due now; how much of that is done, 0 to 1."""
-        average = getattr(self.parts.average, "module", None)
+        share, average = self.share, getattr(self.parts.average, "module", None)
         if isinstance(average, Network):
-            average.turn(self.share)
-        return self.network.turn(self.share)
+            average.turn(share)
+        self.moment = self.network.turn(share)
+        return self.moment
 
     @property
     def steps(self) -> int:
@@ -112,6 +115,11 @@ def open_session(plan: Plan, runtime: Runtime, packed: Pack | Stream, store: Pat
     recipe = plan.recipe
     torch.manual_seed(derive_seed(recipe.seed, "weights"))
     network = build_network(recipe, len(packed.index.classes), plan.preprocess.size, progress)
+    if len(network.each()) > 1 and (recipe.patience is not None or recipe.schedule.startswith("plateau")):
+        raise UsageError(
+            f"{recipe.model} trains one network after the other, and while one trains the answers stay those of the "
+            "others, so patience or a plateau would end it: set members=1, or another schedule and no patience"
+        )
     trains = freeze(network, recipe.trainable or "all")
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device)
     session = assemble(plan, runtime, pipeline, packed, store, progress)
@@ -201,7 +209,9 @@ def build_network(recipe: Recipe, classes: int, size: int, progress: Progress) -
 
 def show_layers(network: Network, size: int, path: Path, progress: Progress, most: int = 60) -> None:
     """Write the layer table to a file, and show it where it is not longer than a screen or two."""
-    layers = summary(copy.deepcopy(network).to("meta"), size)
+    whole = copy.deepcopy(network).to("meta")
+    whole.turn(1.0)  # a resumed run's network may not all have trained yet
+    layers = summary(whole, size)
     with atomic_write(path, "w") as file:
         file.write(f"{layers}\n")
     progress.say(str(layers) if len(layers.rows) <= most else f"{len(layers.rows)} layers, listed in {path}")
