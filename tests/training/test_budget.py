@@ -82,12 +82,7 @@ def test_where_the_passes_are_decided_the_widest_that_makes_them_in_time_is_take
         narrower = budget.cost(budget.Kind(width), 2, 32) / budget.cost(given[3], 2, 32)
         return 4.2 * pictures / 60 / gain * narrower * (32 / given[4]) ** 2
 
-    gain = np.mean(
-        [
-            (32 / budget.side_at(budget.updates_done(share, budget.GROW), 32, budget.GROW)) ** 2
-            for share in np.linspace(0, 1, 100)
-        ]
-    )
+    gain = np.mean([(32 / budget.side_at(share, 32, budget.GROW)) ** 2 for share in np.linspace(0, 1, 100)])
     unscored = dataclasses.replace(packed.index, part=np.full(len(packed.index), "train"))
     monkeypatch.setattr(packed, "index", unscored.take(np.arange(pictures)))
     monkeypatch.setattr(budget, "training_rate", rate)

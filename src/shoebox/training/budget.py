@@ -24,7 +24,7 @@ from shoebox.data.pack import Pack, Stream
 from shoebox.models import build_model
 from shoebox.models.summary import summary
 from shoebox.pipeline import Pipeline
-from shoebox.training.clock import GROWN, side_at, updates_done
+from shoebox.training.clock import GROWN, side_at
 from shoebox.training.planner import Plan
 
 WIDTHS = (2.0, 1.5, 1.25, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
@@ -110,7 +110,7 @@ def fit_to_time(
     size, classes = plan.preprocess.size, len(packed.index.classes)
     pictures = max(int((packed.index.part == "train").sum()), 1)
     grow = plan.recipe.grow or GROW
-    sides = [side_at(updates_done(share, grow), size, grow) for share in np.linspace(0, 1, 100)]
+    sides = [side_at(share, size, grow) for share in np.linspace(0, 1, 100)]
     scored = int(np.isin(packed.index.part, ("val", "test")).sum())
     end = time.monotonic() + seconds
 
@@ -162,7 +162,7 @@ def fit_to_time(
     progress.say(f"plan: {kind.spec(members)}, measured at {pace.rate:,.0f} pictures/s of {size} px here")
     progress.say(
         f"      about {count:.0f} passes{together} over {pictures:,} pictures in {left:.0f} s with scoring; "
-        f"over {GROWN:.0%} of them they grow from {sides[0]} to {size} px, in all {pace.gain:.1f} times as fast"
+        f"over the first {GROWN:.0%} they grow from {sides[0]} to {size} px, in all {pace.gain:.1f} times as fast"
     )
     progress.say(
         f"      {recipe.batch_size} pictures a step, {recipe.optimizer} at {recipe.lr}, {recipe.schedule} to zero as "

@@ -2,7 +2,6 @@
 
 The schedule follows this number, so that the learning rate ends at zero either after the last update or when the time
 is up, however fast the machine turned out to be. So does the side of the pictures where they grow as training goes on.
-Where the end is a time, progress is taken from time to updates (`updates_done`) first.
 """
 
 import math
@@ -10,26 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 GROWN = 0.6
-"""Progress, in updates, at which pictures that grow have reached their whole side."""
-COST = 1.5
-"""A step takes about this power of its pictures' side: on two cores 0.39 of its time at half of 32 px (width 0.875)."""
-
-
-def updates_done(time_used: float, grow: float) -> float:
-    """The share of a training's updates that is done once a share of its time is used, where pictures grow.
-
-    What follows progress follows updates, whoever set the end: if half of the time went by in small pictures, the rate
-    would fall by half before the network has seen whole ones, and too few of these would be left. (Four trainings of 14
-    and 16 passes that were counted in updates, two by two, reached 0.916 to 0.920 on CIFAR-10 in 19 to 23 minutes; two
-    of 16 whose sides and rate followed the time, 0.917 in 28.)
-    """
-    steps = (GROWN / 3, GROWN * 2 / 3, 1 - GROWN)
-    costs = [step * share**COST for step, share in zip(steps, (grow, (1 + grow) / 2, 1.0), strict=True)]
-    times = [sum(costs[:i]) / sum(costs) for i in range(4)]
-    return float(np.interp(time_used, times, (0.0, GROWN / 3, GROWN, 1.0)))
+"""Progress at which pictures that grow have reached their whole side."""
 
 
 def side_at(progress: float, size: int, grow: float) -> int:

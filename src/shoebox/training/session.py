@@ -30,7 +30,7 @@ from shoebox.models import MODELS, Pretrained, build_model, build_pretrained, fi
 from shoebox.models.network import Network, freeze
 from shoebox.models.summary import summary
 from shoebox.pipeline import Pipeline
-from shoebox.training.clock import Clock, TimeClock, UpdateClock, updates_done
+from shoebox.training.clock import Clock, UpdateClock
 from shoebox.training.optimizer import build_optimizer, build_schedule
 from shoebox.training.planner import Plan
 from shoebox.training.state import Parts, TrainState, checkpoints, load_checkpoint
@@ -97,13 +97,11 @@ class Session:
         return min(1.0, self.clock.progress(self.state.updates)) if self.state.updates else 0.0
 
     def turn(self) -> float:
-        """Let the network train what is due now; how much of its updates is done, 0 to 1."""
+        """Let the network train what is due now; how much of that is done, 0 to 1."""
         share, average = self.share, getattr(self.parts.average, "module", None)
         if isinstance(average, Network):
             average.turn(share)
         self.moment = self.network.turn(share)
-        if isinstance(self.clock, TimeClock):
-            self.moment = updates_done(self.moment, self.recipe.grow or 1.0)
         return self.moment
 
     @property
