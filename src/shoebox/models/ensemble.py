@@ -101,6 +101,7 @@ class Ensemble(Network):
         return [parameter for member in self.each() for parameter in member.fixed()]
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        self.finished, self.trains = int(state_dict[f"{prefix}answering"]), None
+        # Weights of one network alone have no such number; what else they lack is said by torch.
+        self.finished, self.trains = int(state_dict.get(f"{prefix}answering", len(self.members))), None
         self._choose()
         super()._load_from_state_dict(state_dict, prefix, *rest)
