@@ -112,3 +112,9 @@ def test_there_is_at_least_one() -> None:
     with pytest.raises(UsageError, match="members=0"):
         build_model("speednet(members=0)", classes=2, size=32)
     assert not isinstance(build_model("speednet(members=1)", classes=2, size=32), Ensemble)
+
+
+def test_weights_of_one_network_are_refused_by_what_they_lack(network: Ensemble) -> None:
+    alone = build_model("speednet(width=0.25)", classes=5, size=32)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        network.load_state_dict(alone.state_dict())
