@@ -41,6 +41,7 @@ def test_the_answer_is_the_mean_of_the_members(network: Ensemble) -> None:
 )
 def test_members_train_in_turn_and_those_that_have_finished_answer(network, share, trains, answer, own) -> None:
     assert network.turn(share) == pytest.approx(own)
+    assert network.member() == trains + 1
     set_training(network)
     network(torch.randn(4, 3, 32, 32)).sum().backward()
     moved = [any(p.grad is not None for p in member.parameters()) for member in network.members]

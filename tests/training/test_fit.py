@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from shoebox.base.errors import ShoeboxError, UsageError
+from shoebox.base.progress import Lines
 from shoebox.classifier import Classifier
 from shoebox.data.sources import open_source
 from shoebox.training import loop
@@ -72,7 +73,7 @@ def test_memory_of_smaller_pictures_is_given_back_as_they_grow(tmp_path, index, 
     assert given_back == [1 + sides.index(side) for side in dict.fromkeys(sides)]
 
 
-def test_members_train_one_after_the_other(tmp_path, index, small, monkeypatch):
+def test_members_train_one_after_the_other(tmp_path, index, small, monkeypatch, capsys):
     """Each from small pictures to whole ones and from the whole rate to none; a finished one is left as it is."""
     sides, moments = [], []
     side_at, rates = loop.side_at, loop.rates
@@ -85,7 +86,9 @@ def test_members_train_one_after_the_other(tmp_path, index, small, monkeypatch):
         seen.append(load_file(checkpoints(folder)[-1]))
 
     recipe = small.override({"model": "speednet(width=0.25, members=2)", "grow": 0.5, "epochs": 4, "validation": 0.0})
-    classifier, _ = fit(index, recipe, tmp_path / "run", on_epoch=remember)
+    classifier, _ = fit(index, recipe, tmp_path / "run", on_epoch=remember, progress=Lines())
+    said = [line.split(" | ")[1] for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert said == [*["network 1 of 2"] * 2, *["network 2 of 2"] * 2]
     half = len(sides) // 2
     assert sides[:half] == sides[half:] == sorted(sides[:half]) and sides[0] < sides[-1]
     assert sum(later < earlier for earlier, later in itertools.pairwise(moments)) == 1

@@ -80,6 +80,9 @@ class Ensemble(Network):
             self._choose()
         return each[self.trains].turn(min(share * count - self.trains, 1.0))
 
+    def member(self) -> int:
+        return (self.trains or 0) + 1
+
     def train(self, mode: bool = True) -> "Ensemble":
         super().train(mode)
         self._choose()

@@ -60,6 +60,10 @@ class Network(nn.Module, ABC):
         """
         return share
 
+    def member(self) -> int | None:
+        """Which of several networks trains now, counted from 1; None where there is only one."""
+        return None
+
     def resting(self, share: float) -> Iterable[nn.Parameter]:
         """Parameters that have learnt enough once this share of training, 0 to 1, is done (as `turn` gave it). By
         default none.

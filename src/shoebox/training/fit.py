@@ -196,6 +196,7 @@ def epoch_line(row: dict[str, float], session: Session) -> str:
     state, monitor = session.state, session.recipe.monitor
     total = session.recipe.epochs
     parts = [f"epoch {row['epoch']}{f'/{total}' if total else ''}"]
+    parts += [f"network {session.member} of {len(session.network.each())}"] if session.member else []
     parts += [f"train loss {row['train_loss']:.3f} accuracy {row['train_accuracy']:.3f}"]
     if "val_loss" in row:
         parts += [

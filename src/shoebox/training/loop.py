@@ -111,6 +111,7 @@ def update(session: Session, batch: Batch) -> None:
     targets = F.one_hot(batch.labels, classes).float()
     pictures, targets = session.augment(batch.pictures, targets, Draw(generator, state.epoch, rows))
     moment = session.turn()  # once a step: a clock goes on while it computes
+    session.member = session.network.member()
     for parameter in session.pipeline.network.resting(moment):
         parameter.requires_grad_(False)
     side = side_at(moment, session.pipeline.size, recipe.grow or 1.0)

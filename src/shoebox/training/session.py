@@ -55,6 +55,7 @@ class Session:
         stop: numbers of the signals that asked the run to stop.
         side: of the pictures of the last step, px.
         moment: what `turn` gave last.
+        member: which of several networks the last step trained, from 1; None where there is one, or no step yet.
         views: how many times `packed` holds every picture, one augmented look after the other.
         mend: makes a network whole again that was cut for training.
     """
@@ -78,6 +79,7 @@ class Session:
     stop: list[int] = field(default_factory=list)
     side: int = 0
     moment: float = 0.0
+    member: int | None = None
     views: int = 1
     mend: Callable[[Network], Network] = lambda network: network
 
