@@ -1,4 +1,4 @@
-"""The matrices that likeness is computed with."""
+"""What likeness is computed with: its matrices, and work that pairs have in common."""
 
 import numpy as np
 
@@ -10,3 +10,44 @@ def test_no_blur_holds_numbers_that_processors_are_slow_with():
         blur = likeness._blur(sigma)
         np.testing.assert_allclose(blur.sum(1), 1, rtol=1e-5)
         assert not ((blur != 0) & (np.abs(blur) < np.finfo(np.float32).tiny)).any()
+
+
+def smooth(draw, count):
+    """Thumbnails of a few waves, so that moving one by a pixel leaves it alike."""
+    rows, columns = np.mgrid[:40, :40] / 40
+    phases = draw.uniform(0, 2 * np.pi, (count, 2, 1, 1))
+    waves = np.sin(18 * rows + phases[:, 0]) + np.sin(23 * columns + 9 * rows + phases[:, 1])
+    return (127 + 50 * waves + draw.normal(0, 6, waves.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_pairs_that_share_a_picture_score_as_they_do_alone():
+    large = smooth(np.random.default_rng(0), 6)
+    first, moved = large[:, 4:36, 4:36], large[:, 5:37, 3:35]
+    one, other = first.repeat(6, axis=0), np.concatenate([moved, moved[::-1]] * 3)
+    together = likeness.likeness(one, other)
+    alone = [likeness.likeness(a[None], b[None])[0] for a, b in zip(one, other, strict=True)]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert (together > 0.9).any()
+    assert (together < 0.5).any()
+
+
+def test_descriptors_have_the_same_signs_whatever_the_library_gives(monkeypatch):
+    thumbs = smooth(np.random.default_rng(1), 80)[:, :32, :32]
+    plain, mirrored = likeness.descriptors(thumbs)
+    eigh = np.linalg.eigh
+
+    def other_way(matrix):
+        values, vectors = eigh(matrix)
+        return values, -vectors
+
+    monkeypatch.setattr(np.linalg, "eigh", other_way)
+    again = likeness.descriptors(thumbs)
+    np.testing.assert_array_equal(again[0], plain)
+    np.testing.assert_array_equal(again[1], mirrored)
+
+
+def test_descriptors_of_the_mirrored_are_those_of_the_pictures_mirrored():
+    thumbs = smooth(np.random.default_rng(2), 80)[:, :32, :32]
+    thumbs = np.concatenate([thumbs, thumbs[:, :, ::-1]])  # so that both have one mean and one covariance
+    plain, mirrored = likeness.descriptors(thumbs)
+    np.testing.assert_allclose(mirrored[:80], plain[80:], atol=1e-3)

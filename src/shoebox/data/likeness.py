@@ -51,8 +51,13 @@ def grey_thumbs(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def contrast(thumbs: NDArray[np.uint8]) -> Floats:
     """(n,) how much there is to compare: the standard deviation of the band, in grey levels; a blank one has 0."""
-    bands = [_band(thumbs[i : i + _CHUNK], *_FINE).std((1, 2)) for i in range(0, len(thumbs), _CHUNK)]
-    return np.concatenate([np.empty(0, np.float32), *bands])
+
+    def spread(start: int) -> Floats:
+        deviation: Floats = _band(thumbs[start : start + _PAIRS], *_FINE).std((1, 2))
+        return deviation
+
+    with ThreadPoolExecutor(processors()) as threads:
+        return np.concatenate([np.empty(0, np.float32), *threads.map(spread, range(0, len(thumbs), _PAIRS))])
 
 
 def descriptors(thumbs: NDArray[np.uint8], whiten: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
@@ -64,11 +69,17 @@ def descriptors(thumbs: NDArray[np.uint8], whiten: tuple[Floats, Floats] | None 
     basis = _frequencies(_COARSE, _FREQUENCIES)
     flat = thumbs.reshape(len(thumbs), -1)
     plain = np.concatenate([flat[i : i + _CHUNK].astype(np.float32) @ basis for i in range(0, len(flat), _CHUNK)])
-    flipped = plain * np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES).astype(np.float32)
-    both = np.concatenate([plain, flipped])
-    middle = both.mean(0)
-    values, vectors = np.linalg.eigh(np.cov((both - middle).T) + 1e-6 * np.eye(both.shape[1]))
+    signs = np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES).astype(np.float32)
+    flipped = plain * signs
+    # Mean and covariance of both together: mirrored, the odd frequencies change their sign.
+    middle = plain.mean(0, dtype=np.float64) * (signs > 0)
+    numbers = plain.astype(np.float64)
+    products = numbers.T @ numbers / max(len(plain), 1) * (np.outer(signs, signs) > 0)
+    values, vectors = np.linalg.eigh(products - np.outer(middle, middle) + 1e-6 * np.eye(len(signs)))
+    middle = middle.astype(np.float32)
     values, vectors = values[::-1][:DIMENSIONS], vectors[:, ::-1][:, :DIMENSIONS]
+    # Either sign is an eigenvector: the one whose largest entry is positive, whatever this machine's library gives.
+    vectors = vectors * np.sign(np.take_along_axis(vectors, np.abs(vectors).argmax(0)[None], 0))
     turn = (vectors * (values + 1e-3 * values[0]) ** -0.25).astype(np.float32)
     return _unit((plain - middle) @ turn), _unit((flipped - middle) @ turn)
 
@@ -83,18 +94,28 @@ def details(thumbs: NDArray[np.uint8]) -> Floats:
 
 
 def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
-    """(n,) the score of n pairs of thumbnails (n, 32, 32): 1 for the same picture, around 0 for two unrelated ones."""
+    """(n,) the score of n pairs of thumbnails (n, 32, 32): 1 for the same picture, around 0 for two unrelated ones.
+
+    Pairs whose first is the same are best given one after another: it is then worked out once.
+    """
 
     def score(start: int) -> Floats:
-        pairs = slice(start, start + _PAIRS)
-        a, b = _band(first[pairs], *_FINE), _band(second[pairs], *_FINE)
-        plain = np.einsum("nd,nd->n", _unit(a.reshape(len(a), SIDE * SIDE)), _unit(b.reshape(len(b), SIDE * SIDE)))
-        promising = np.flatnonzero(plain > PROMISING)
-        plain[promising] = np.maximum(plain[promising], _fitted(a[promising], b[promising])[0])
-        hopeful = np.flatnonzero(plain > _HOPEFUL)
-        a, b = a[hopeful], b[hopeful]
-        plain[hopeful] = np.maximum(plain[hopeful], np.maximum(_aligned(a, b), _aligned(b, a)))
-        return plain
+        one, other = first[start : start + _PAIRS], second[start : start + _PAIRS]
+        new = np.ones(len(one), bool)
+        new[1:] = (one[1:] != one[:-1]).any((1, 2))
+        a, b, which = _band(one[new], *_FINE), _band(other, *_FINE), np.cumsum(new) - 1
+        flat = _unit(a.reshape(len(a), SIDE * SIDE))
+        scores = np.einsum("nd,nd->n", flat[which], _unit(b.reshape(len(b), SIDE * SIDE)))
+        promising = np.flatnonzero(scores > PROMISING)
+        fitted, motion = _fitted(_terms(a), b[promising], which[promising])
+        scores[promising] = np.maximum(scores[promising], fitted)
+        hopeful = np.flatnonzero(scores[promising] > _HOPEFUL)
+        motion, hopeful = motion[hopeful], promising[hopeful]
+        a, b = a[which[hopeful]], b[hopeful]
+        fitted, back = _fitted(_terms(b), a)
+        fitted = np.maximum(fitted, np.maximum(_aligned(a, b, motion), _aligned(b, a, back)))
+        scores[hopeful] = np.maximum(scores[hopeful], fitted)
+        return scores
 
     with ThreadPoolExecutor(processors()) as threads:
         scores = list(threads.map(score, range(0, len(first), _PAIRS)))
@@ -109,34 +130,47 @@ def middle_likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floa
     return likeness(*(np.clip(np.rint(middle), 0, 255).astype(np.uint8) for middle in middles))
 
 
-def _aligned(source: Floats, target: Floats) -> Floats:
-    """The correlation once `source` is moved and scaled onto `target`, by at most two pixels."""
-    score, motion = _fitted(source, target)
+def _aligned(source: Floats, target: Floats, motion: Floats) -> Floats:
+    """The correlation once `source` is moved and scaled onto `target` by `motion` (n, 4), by at most two pixels."""
     across, down = (np.clip(motion[:, i], -2, 2) for i in (0, 1))
     wider, higher = (np.clip(motion[:, i], -2, 2) for i in (2, 3))
     place = np.linspace(-1, 1, SIDE, dtype=np.float32)
     columns = _sampling(across[:, None] + wider[:, None] * place)
     rows = _sampling(down[:, None] + higher[:, None] * place)
-    moved = rows @ source @ columns.transpose(0, 2, 1)
-    again, _ = _fitted(moved, target)
-    better: Floats = np.maximum(score, again)
-    return better
+    return _fitted(_terms(rows @ source @ columns.transpose(0, 2, 1)), target)[0]
 
 
-def _fitted(source: Floats, target: Floats) -> tuple[Floats, Floats]:
-    """Least squares of `target` on `source` and its derivatives by shift and scale: the correlation (n,), and the
-    motion (n, 4): right, down, wider, higher, in pixels (of the edge, for the last two)."""
-    down, across = np.gradient(source, axis=(1, 2))
+def _terms(source: Floats) -> Floats:
+    """(n, 5, 1024): bands (n, 32, 32), and by how much they change when moved right, down, made wider, higher."""
     place = np.linspace(-1, 1, SIDE, dtype=np.float32)
-    terms = np.stack([source, across, down, across * place, down * place[:, None]], 1)
-    terms = terms.reshape(len(source), 5, SIDE * SIDE)
-    wanted = target.reshape(len(target), SIDE * SIDE, 1)
+    terms = np.empty((len(source), 5, SIDE, SIDE), np.float32)
+    terms[:, 0] = source
+    terms[:, 2], terms[:, 1] = np.gradient(source, axis=(1, 2))
+    np.multiply(terms[:, 1], place, out=terms[:, 3])
+    np.multiply(terms[:, 2], place[:, None], out=terms[:, 4])
+    return terms.reshape(len(source), 5, SIDE * SIDE)
+
+
+def _fitted(terms: Floats, target: Floats, which: NDArray[np.int64] | None = None) -> tuple[Floats, Floats]:
+    """Least squares of `target` on the terms of another: the correlation (n,), and the motion (n, 4): right, down,
+    wider, higher, in pixels (of the edge, for the last two).
+
+    Args:
+        terms: (m, 5, 1024) as of `_terms`.
+        target: (n, 32, 32).
+        which: (n,) whose terms each is fitted by; by default those at its own place.
+    """
     normal = terms @ terms.transpose(0, 2, 1)
+    if which is not None:
+        terms, normal = terms[which], normal[which]
+    wanted = target.reshape(len(target), SIDE * SIDE)
+    right = (terms @ wanted[..., None])[..., 0]
     ridge = 1e-4 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / 5 + 1e-3
-    right = terms @ wanted
-    solved = np.linalg.solve(normal + ridge * np.eye(5, dtype=np.float32), right)[..., 0]
-    fitted = (solved[:, None] @ terms)[:, 0]
-    score = (_unit(fitted) * _unit(wanted[..., 0])).sum(1) * np.sign(solved[:, 0])
+    solved = np.linalg.solve(normal + ridge * np.eye(5, dtype=np.float32), right[..., None])[..., 0]
+    # Lengths and product of what is fitted and what is wanted follow from those of the terms.
+    length = np.sqrt(np.maximum((solved * (normal @ solved[..., None])[..., 0]).sum(1), 1e-12))
+    length *= np.sqrt(np.maximum(np.einsum("nd,nd->n", wanted, wanted), 1e-12))
+    score = (solved * right).sum(1) / length * np.sign(solved[:, 0])
     gain = np.where(np.abs(solved[:, :1]) < 0.1, np.inf, solved[:, :1])
     return score.astype(np.float32), (solved[:, 1:] / gain).astype(np.float32)
 

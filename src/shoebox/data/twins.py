@@ -8,6 +8,8 @@ the work grows as N log N. Every candidate is then verified by `likeness`, again
 chance as these would not reach: drawings of digits need a higher one than photographs.
 """
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,7 @@ from shoebox.data.likeness import (
     likeness,
     middle_likeness,
 )
+from shoebox.data.stream import processors
 
 TABLES = 20
 NEAR = 0.93
@@ -35,6 +38,7 @@ BLANK = 1.0
 """Contrast, in grey levels, below which a picture has nothing to be recognised by."""
 
 _ALIKE = 0.75  # least cosine of two candidates' descriptors
+_BLOCK = 1 << 14  # pairs whose thumbnails are fetched at a time
 _CROWD = 500  # pictures in one bucket: they are alike in what is hashed, and told apart in the other tables
 _SIGMAS = 6.5  # so many standard deviations from chance that 10^10 pairs hold less than one
 
@@ -83,13 +87,13 @@ def find_twins(thumbs: NDArray[np.uint8], labels: NDArray[np.int64] | None = Non
         # A pair of equal thumbnails is known already.
         known = np.isin(_code(found, count), _code(same, count))
         found, mirrored = found[~known], mirrored[~known]
-        seen = thumbs[found[:, 1]]
-        seen = np.where(mirrored[:, None, None], seen[:, :, ::-1], seen)
-        likely = likeness(thumbs[found[:, 0]], seen)
+        blocks = [slice(i, i + _BLOCK) for i in range(0, len(found), _BLOCK)]
+        scored = [likeness(*_two(thumbs, found[block], mirrored[block])) for block in blocks]
+        likely = np.concatenate([np.empty(0, np.float32), *scored])
         good = likely >= threshold
         if labels is not None:
             doubtful = np.flatnonzero(good & (labels[found[:, 0]] != labels[found[:, 1]]))
-            good[doubtful] = middle_likeness(thumbs[found[doubtful, 0]], seen[doubtful]) >= MIDDLE
+            good[doubtful] = middle_likeness(*_two(thumbs, found[doubtful], mirrored[doubtful])) >= MIDDLE
         pairs = np.concatenate([same, found[good]])
         scores = np.concatenate([scores, likely[good]])
         flipped = np.concatenate([flipped, mirrored[good]])
@@ -111,17 +115,25 @@ def candidates(
     count = len(plain)
     bits = int(np.clip(np.log2(max(count, 2)) - 1, 4, 24))
     generator = np.random.default_rng(0)
-    codes = [np.empty(0, np.int64)]
-    for _ in range(TABLES):
-        planes = np.linalg.qr(generator.normal(size=(DIMENSIONS, DIMENSIONS)))[0][:, :bits].astype(np.float32)
+    turns = [generator.normal(size=(DIMENSIONS, DIMENSIONS)) for _ in range(TABLES)]
+
+    def met(turn: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+        """The codes of the pairs of one table."""
+        planes = np.linalg.qr(turn)[0][:, :bits].astype(np.float32)
         own, mirror = _keys(plain @ planes), _keys(mirrored @ planes)
         order = np.argsort(own, kind="stable")
+        ends = np.cumsum(np.bincount(own, minlength=1 << bits))
+        codes = []
         for keys, offset in ((own, 0), (mirror, count)):
-            first, second = _meetings(keys, own[order], order)
+            first, second = _meetings(keys, ends, order)
             wanted = first < second
             first, second = first[wanted], second[wanted] + offset
             near = _cosines(plain, mirrored, first, second) >= _ALIKE
             codes.append(first[near] * (2 * count) + second[near])
+        return codes
+
+    with ThreadPoolExecutor(processors()) as threads:
+        codes = [np.empty(0, np.int64), *itertools.chain.from_iterable(threads.map(met, turns))]
     every = np.sort(np.concatenate(codes))  # a third of the time of np.unique, which hashes
     first, second = np.divmod(every[np.diff(every, prepend=-1) > 0], 2 * count)
     return np.stack([first, second % max(count, 1)], 1), second >= count
@@ -176,14 +188,18 @@ def _keys(projected: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _meetings(
-    keys: NDArray[np.int64], ordered: NDArray[np.int64], order: NDArray[np.int64]
+    keys: NDArray[np.int64], ends: NDArray[np.int64], order: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every (row with that key, row in the bucket of that key); crowded buckets are passed over."""
-    start, end = np.searchsorted(ordered, keys, "left"), np.searchsorted(ordered, keys, "right")
-    size = np.where(end - start > _CROWD, 0, end - start)
+    """Every (row with that key, row in the bucket of that key); crowded buckets are passed over.
+
+    Args:
+        ends: of each bucket in `order`, the rows by their own keys.
+    """
+    sizes = np.diff(ends, prepend=0)
+    size = np.where(sizes > _CROWD, 0, sizes)[keys]
     asking = np.repeat(np.arange(len(keys)), size)
     within = np.arange(len(asking)) - np.repeat(np.cumsum(size) - size, size)
-    return order[np.repeat(start, size) + within], asking
+    return order[np.repeat((ends - sizes)[keys], size) + within], asking
 
 
 def _cosines(
@@ -212,6 +228,15 @@ def _products(
         first, second = vectors[pairs[i : i + chunk, 0]], vectors[pairs[i : i + chunk, 1]]
         products.append(np.einsum("nd,nd,nd->n", first, second, signs[mirrored[i : i + chunk].astype(np.int64)]))
     return np.concatenate(products)
+
+
+def _two(
+    thumbs: NDArray[np.uint8], pairs: NDArray[np.int64], mirrored: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(n, 32, 32) the first and the second pictures of pairs, the second mirrored where the pair is."""
+    second = thumbs[pairs[:, 1]]
+    second[mirrored] = second[mirrored, :, ::-1]
+    return thumbs[pairs[:, 0]], second
 
 
 def _code(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
