@@ -28,6 +28,8 @@ from shoebox.data.likeness import (
 from shoebox.data.stream import processors
 
 TABLES = 20
+AT_ONCE = 4
+"""Tables looked through at a time, at most: each holds all its meetings in memory, some 50 bytes of each."""
 NEAR = 0.93
 """The least likeness of near-duplicates. On 3,000 pictures each of CIFAR-10 and Imagenette a copy saved at quality 30,
 resized, mirrored or made brighter stays above 0.96, and a crop by 5 % above this."""
@@ -132,7 +134,7 @@ def candidates(
             codes.append(first[near] * (2 * count) + second[near])
         return codes
 
-    with ThreadPoolExecutor(processors()) as threads:
+    with ThreadPoolExecutor(min(processors(), AT_ONCE)) as threads:
         codes = [np.empty(0, np.int64), *itertools.chain.from_iterable(threads.map(met, turns))]
     every = np.sort(np.concatenate(codes))  # a third of the time of np.unique, which hashes
     first, second = np.divmod(every[np.diff(every, prepend=-1) > 0], 2 * count)
