@@ -22,7 +22,7 @@ from shoebox.data.likeness import SIDE, grey_thumbs
 from shoebox.data.pack import Pack, Stream
 from shoebox.data.twins import find_twins, united
 
-LAYOUT = 2  # to be raised when the same pictures would give other pairs
+LAYOUT = 3  # to be raised when the same pictures would give other pairs
 MOST = 400_000
 """Pictures beyond which none are compared: it would take many minutes, and some gigabytes."""
 _CHUNK = 2048

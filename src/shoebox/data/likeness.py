@@ -60,7 +60,7 @@ def contrast(thumbs: NDArray[np.uint8]) -> Floats:
         return np.concatenate([np.empty(0, np.float32), *threads.map(spread, range(0, len(thumbs), _PAIRS))])
 
 
-def descriptors(thumbs: NDArray[np.uint8], whiten: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
+def descriptors(thumbs: NDArray[np.uint8]) -> tuple[Floats, Floats]:
     """Unit vectors (n, D) whose angles tell how alike pictures are, and (n, D) those of the mirrored pictures.
 
     The lowest frequencies of the band, decorrelated over these pictures and half whitened, so that no bit of a hash
@@ -74,7 +74,7 @@ def descriptors(thumbs: NDArray[np.uint8], whiten: tuple[Floats, Floats] | None 
     # Mean and covariance of both together: mirrored, the odd frequencies change their sign.
     middle = plain.mean(0, dtype=np.float64) * (signs > 0)
     numbers = plain.astype(np.float64)
-    products = numbers.T @ numbers / max(len(plain), 1) * (np.outer(signs, signs) > 0)
+    products = numbers.T @ numbers / len(plain) * (np.outer(signs, signs) > 0)
     values, vectors = np.linalg.eigh(products - np.outer(middle, middle) + 1e-6 * np.eye(len(signs)))
     middle = middle.astype(np.float32)
     values, vectors = values[::-1][:DIMENSIONS], vectors[:, ::-1][:, :DIMENSIONS]

@@ -29,7 +29,7 @@ from shoebox.data.stream import processors
 
 TABLES = 20
 AT_ONCE = 4
-"""Tables looked through at a time, at most: each holds all its meetings in memory, some 50 bytes of each."""
+"""Tables looked through at a time, at most: each holds all its meetings in memory."""
 NEAR = 0.93
 """The least likeness of near-duplicates. On 3,000 pictures each of CIFAR-10 and Imagenette a copy saved at quality 30,
 resized, mirrored or made brighter stays above 0.96, and a crop by 5 % above this."""
