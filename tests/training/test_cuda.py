@@ -1,17 +1,27 @@
-"""Training on a GPU, where there is one."""
+"""Training on a GPU, where there is one; a step on one that only seems to be there, everywhere."""
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from shoebox.base.progress import QUIET
 from shoebox.base.recipe import Recipe
+from shoebox.base.runtime import Runtime
 from shoebox.classifier import Classifier
-from shoebox.data.batches import Resident
+from shoebox.data.batches import Resident, batches
+from shoebox.data.pack import pack
 from shoebox.data.sources import open_source
+from shoebox.data.split import split
+from shoebox.models import build_model
+from shoebox.pipeline import Pipeline
 from shoebox.training import loop
 from shoebox.training.fit import fit
+from shoebox.training.planner import plan
+from shoebox.training.session import assemble
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 @pytest.fixture
@@ -24,6 +34,7 @@ def recipe() -> Recipe:
     return Recipe.load("fast").override({"model": "speednet(width=0.25)", "epochs": 6, "batch_size": 32})
 
 
+@needs_gpu
 def test_speednet_learns_on_a_gpu_and_answers_alike_on_a_cpu(tmp_path, index, recipe):
     _, packed = fit(index, recipe, tmp_path / "run", device="cuda")
     rows = np.arange(len(packed))
@@ -32,6 +43,7 @@ def test_speednet_learns_on_a_gpu_and_answers_alike_on_a_cpu(tmp_path, index, re
     assert (here.logits.argmax(1) == there.logits.argmax(1)).mean() > 0.99
 
 
+@needs_gpu
 def test_a_step_does_not_wait_for_the_gpu(tmp_path, index, recipe, monkeypatch):
     update, residents = loop.update, []
 
@@ -46,3 +58,54 @@ def test_a_step_does_not_wait_for_the_gpu(tmp_path, index, recipe, monkeypatch):
     monkeypatch.setattr(loop, "update", watched)
     fit(index, recipe, tmp_path / "run", device="cuda")
     assert len(residents) > 3 and all(residents)
+
+
+STEPS = [
+    {},
+    {"model": "speednet(width=0.25, depth=3, members=2)", "grow": 0.5, "class_weights": "balanced", "accumulate": 2},
+    {"model": "vgg(blocks=2)", "optimizer": "adamw", "augment": ["random_resized_crop", "cutmix"], "clip": 1.0},
+]
+
+
+class OnTheCpu(torch.Generator):
+    """A generator for a device that is not there: of tensors without contents no number is drawn."""
+
+    def __new__(cls, device: str) -> "OnTheCpu":
+        return super().__new__(cls)
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="needs a torch that knows GPUs")
+@pytest.mark.parametrize("options", STEPS)
+def test_a_step_stays_on_its_device(tmp_path, index, recipe, monkeypatch, options):
+    """Tensors without contents stand in for a GPU's: to mix them with the CPU's, or to read one back, raises.
+
+    Backward passes are left out, for which torch's engine asks the device itself; the optimizer gets some gradients.
+    """
+    parted = split(index)
+    made = plan(recipe.override(options), parted)
+    packed = pack(parted, made.preprocess, cache=tmp_path)
+    losses = []
+
+    def backward(loss: Tensor) -> None:
+        losses.append(loss)
+        for parameter in session.network.parameters():
+            parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
+
+    monkeypatch.setattr(Tensor, "backward", backward)
+    monkeypatch.setattr(torch, "Generator", OnTheCpu)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 1 << 30))
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with torch.device("cuda"):
+            network = build_model(made.recipe.model, classes=2, size=made.preprocess.size)
+            pipeline = Pipeline(network, made.preprocess)
+        runtime = Runtime("cuda", "bf16", "as if it were there")
+        session = assemble(made, runtime, pipeline, packed, tmp_path / "run", QUIET)
+        rows = session.training_rows(0)
+        for batch in batches(session.packed, rows, batch_size=session.batch_size, device="cuda", drop_last=True):
+            loop.update(session, batch)
+            session.state.step, session.state.updates = session.state.step + 1, session.state.updates + 1
+    assert isinstance(session.packed, Resident)
+    assert len(losses) == session.steps > 3
+    assert {loss.device.type for loss in losses} == {"cuda"}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 MOST_THREADS = 64
-VERSION = 2
+VERSION = 3
 """Of the compiled functions: those of another are not called."""
 
 
@@ -41,18 +41,26 @@ def library() -> Any:
             found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 7, pointer]
             found.norm_forward.argtypes = [*[pointer] * 7, long, long, number, ctypes.c_double, number, number, pointer]
             found.norm_backward.argtypes = [*[pointer] * 9, long, long, number, number, number, pointer]
+            found.cut_windows.argtypes = [*[pointer] * 4, long, *[number] * 3]
             return found if found.arithmetic_lanes(False) else None
     return None
 
 
 def serves(x: Tensor) -> bool:
-    """Whether the compiled functions may be given this: a plain tensor on a CPU, float32 or, where they compute in 16
-    bits, bfloat16; nothing that is being traced, and no autocast, which would compute in another type."""
+    """Whether the compiled functions may compute with this: float32 or, where they compute in 16 bits, bfloat16; and no
+    autocast, which would compute in another type."""
+    return (
+        (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and lanes(halves=True) > 0))
+        and not torch.is_autocast_enabled("cpu")
+        and reaches(x)
+    )
+
+
+def reaches(x: Tensor) -> bool:
+    """Whether the compiled functions may be given where this lies: a plain tensor on a CPU, nothing that is traced."""
     return (
         x.device.type == "cpu"
-        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and lanes(halves=True) > 0))
         and type(x) is Tensor
-        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and library() is not None

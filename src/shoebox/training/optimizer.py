@@ -68,11 +68,11 @@ class Muon(torch.optim.Optimizer):
     def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(())
+            state["step"] = torch.tensor(0.0)
             state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         fast, slow = group["betas"]
-        state["step"] += 1
-        steps = float(state["step"])
+        steps = float(state["step"]) + 1
+        state["step"] = torch.tensor(steps)  # a tensor, so that a checkpoint holds it
         mean = state["mean"].lerp_(gradient, 1 - fast)
         square = state["square"].lerp_(gradient.square(), 1 - slow)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])

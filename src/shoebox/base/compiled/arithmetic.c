@@ -1,4 +1,4 @@
-/* What training of small networks on a CPU spends its time on. Two things:
+/* What training of small networks on a CPU spends its time on:
 
    Convolutions of 3x3 by Winograd's minimal filtering F(4x4, 3x3): 36 multiplications for 16 outputs where the
    definition takes 144. After Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015,
@@ -7,11 +7,13 @@
 
    Batch norm and GELU, with nothing stored between them.
 
+   Windows cut from mirrored pictures, whose bytes are moved and not computed with (windows.h).
+
    In float32; or with `halves`, where the processor can: maps are then bfloat16, what is transformed and multiplied is
    float16, brought by a power of 2 into the range that this has, and filters and sums over many tiles are float as ever.
 
    Results do not depend on the number of threads, but for the gradient of the filters, which is summed up in as many
-   shares. arithmetic.py loads this; winograd.py and norm.py call it. */
+   shares. arithmetic.py loads this; winograd.py, norm.py and windows.py call it. */
 
 #include <math.h>
 #include <pthread.h>
@@ -68,6 +70,7 @@ typedef struct {
 } Kernel;
 
 #include "instruction_sets.h"
+#include "windows.h"
 
 static int most_lanes = 16;
 
@@ -138,7 +141,7 @@ static Grid divide(const Map *out, long pictures) {
 }
 
 /* Of these functions and their arguments: arithmetic.py asks, since what is built may be older than it. */
-int arithmetic_version(void) { return 2; }
+int arithmetic_version(void) { return 3; }
 
 /* Numbers in a vector here, of 16 bits with `halves`, else of 32; 0: this processor is not served. */
 int arithmetic_lanes(int halves) { return kernel(halves) ? kernel(halves)->lanes : 0; }
