@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from shoebox.data import decoders
+from shoebox.data import decoders, worker
 from shoebox.data.decoders import CHUNK, PROGRAM, decode_all
 from shoebox.data.picture import load
 from shoebox.data.preprocess import Preprocess
@@ -76,6 +76,19 @@ def test_large_pictures_make_smaller_chunks(tmp_path: Path, monkeypatch: pytest.
     decode_all(files, PREPROCESS, target, threads=2)
     for file, picture in zip(files, stored(target, 5), strict=True):
         assert np.array_equal(picture, load(Path(file), PREPROCESS))
+
+
+def test_what_is_written_at_a_time_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "AT_ONCE", 3 * 192)
+    files = [save(tmp_path / f"{i}.png", i) for i in range(8)]
+    files[4] = str(tmp_path / "absent.png")
+    target = blank(tmp_path / "pictures", 8)
+    result = decode_all(files, PREPROCESS, target, threads=2)
+    pictures = stored(target, 8)
+    assert list(result.unreadable) == [4] and not pictures[4].any()
+    for i in (0, 1, 2, 3, 5, 6, 7):
+        assert np.array_equal(pictures[i], load(Path(files[i]), PREPROCESS))
+        assert result.checksums[i] == zlib.crc32(pictures[i])
 
 
 @pytest.mark.parametrize("few", [0, 10_000], ids=["processes", "threads"])

@@ -10,6 +10,8 @@ Out, on stdout: "ready" once; then per chunk one line of JSON: {"checksums", "un
 the target could not be written; between them an empty line about every second, as a sign of life.
 """
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -22,9 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shoebox.data.picture import Unreadable, load
 from shoebox.data.preprocess import Preprocess
+
+AT_ONCE = 1 << 19
+"""Bytes of pictures that are written at a time, while they are in a processor's cache: with three megabytes, packing
+imagenette128 took a quarter longer."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +62,29 @@ def decode_chunk(
         OSError: the target cannot be written.
     """
     side = preprocess.store
-    pictures = np.zeros((len(files), side, side, 3), np.uint8)
+    few = max(1, min(len(files), AT_ONCE // (3 * side**2)))
+    pictures = np.empty((few, side, side, 3), np.uint8)
     checksums, unreadable = [0] * len(files), {}
-    for i, file in enumerate(files):
-        try:
-            pictures[i] = load(file, preprocess)
-            checksums[i] = zlib.crc32(pictures[i])
-        except Unreadable as e:
-            unreadable[i] = e.reason
-        after_each()
-    if target is not None:
-        # written, not mapped: a full disk is then an error to report, and not the end of the process
-        with target.open("r+b", buffering=0) as stream:
-            stream.seek(first * pictures[0].nbytes)
-            rest = pictures.data.cast("B")
-            while rest:
-                rest = rest[stream.write(rest) :]
+    with contextlib.nullcontext() if target is None else target.open("r+b", buffering=0) as stream:
+        for start in range(0, len(files), few):
+            for i, file in enumerate(files[start : start + few]):
+                try:
+                    pictures[i] = load(file, preprocess)
+                    checksums[start + i] = zlib.crc32(pictures[i])
+                except Unreadable as e:
+                    pictures[i], unreadable[start + i] = 0, e.reason
+                after_each()
+            if stream is not None:
+                _write(stream, first + start, pictures[: len(files) - start])
     return Chunk(checksums, unreadable)
+
+
+def _write(stream: io.FileIO, first: int, pictures: NDArray[np.uint8]) -> None:
+    """Put pictures where that of number `first` belongs. A file that is mapped would end the process on a full disk."""
+    stream.seek(first * pictures[0].nbytes)
+    rest = pictures.data.cast("B")
+    while rest:
+        rest = rest[stream.write(rest) :]
 
 
 def main(work: Callable[..., Chunk] = decode_chunk) -> None:
