@@ -5,7 +5,7 @@ In: uint8 RGB pictures (n, H, W, 3) as a pack gives them, and names. Out: a matp
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 Pictures = NDArray[np.uint8]
 
 SIDE = 4  # pictures across and down
-BARE: dict[str, Any] = {"frame_on": False, "xticks": [], "yticks": []}  # axes that show nothing but their picture
+
+
+class Cell(NamedTuple):
+    """Where a picture goes, in inches from the upper left: one pair of axes holds them all, since each of its own would
+    be laid out and drawn for longer than its picture."""
+
+    axes: "Axes"
+    left: float
+    top: float
+    side: float
 
 
 @style.figure
@@ -37,7 +46,7 @@ def sample_grid(pictures: Pictures, names: Sequence[str]) -> "Figure":
     made, cells = _grid("Sample pictures", min(len(pictures), SIDE * SIDE))
     for cell, picture, name in zip(cells, pictures, names, strict=False):
         _show(cell, picture)
-        cell.set_title(style.label(name), fontsize=9.5, fontweight="normal", loc="center", pad=4)
+        _caption(cell, style.label(name), style.INK, 4, fontsize=9.5)
     return made
 
 
@@ -117,7 +126,7 @@ def heat_grid(pictures: Pictures, heats: NDArray[np.float32], names: Sequence[st
     for left, right, picture, heat, name in zip(cells[::2], cells[1::2], pictures, heats, names, strict=False):
         _show(left, picture)
         _show(right, _under(picture, heat))
-        left.set_title(style.label(name, 34), fontsize=9, fontweight="normal", loc="left", pad=4)
+        _caption(left, style.label(name, 34), style.INK, 4, fontsize=9, middle=False)
     return made
 
 
@@ -144,14 +153,14 @@ def pairs_grid(evaluation: Evaluation, pictures: Sequence[Pictures], *, most: in
     if not found or not across:
         return style.notice(title, "there are no mistakes" if not found else "no picture can be shown")
     names = style.class_labels(evaluation.classes, 22)
-    made = style.new_figure(1.35 * across + 2.6, 1.45 * len(found) + 0.7, title)
-    cells = made.subplots(len(found), across + 1, squeeze=False, subplot_kw=BARE, width_ratios=[1.8, *[1] * across])
+    made, cells = _sheet(title, len(found), across, side=1.25, gap=0.1, above=0.2, before=2.3)
     for row, pair, few in zip(cells, found, pictures, strict=True):
         words = f"{names[pair.true]}\ntaken for {names[pair.predicted]}"
-        row[0].text(0, 0.62, words, va="center", fontsize=10, fontweight="bold", transform=row[0].transAxes)
         note = f"{len(pair.rows):,} pictures,\n{pair.share:.1%} of the class"
-        row[0].text(0, 0.2, note, va="center", fontsize=9, color=style.MUTED, transform=row[0].transAxes)
-        for cell, picture in zip(row[1:], few, strict=False):
+        first = row[0]
+        first.axes.text(0, first.top + 0.45 * first.side, words, va="bottom", fontsize=10, fontweight="bold")
+        first.axes.text(0, first.top + 0.55 * first.side, note, va="top", fontsize=9, color=style.MUTED)
+        for cell, picture in zip(row, few, strict=False):
             _show(cell, picture)
     return made
 
@@ -167,37 +176,60 @@ def augmentation_grid(originals: Pictures, augmented: Pictures) -> "Figure":
     if not len(originals) or not augmented.shape[1]:
         return style.notice("Augmentation", "there are no pictures")
     columns = 1 + augmented.shape[1]
-    made = style.new_figure(1.5 * columns + 0.3, 1.5 * len(originals) + 0.9, "Augmentation")
-    cells = made.subplots(len(originals), columns, squeeze=False, subplot_kw=BARE)
+    made, cells = _sheet("Augmentation", len(originals), columns, side=1.38, gap=0.12, above=0.12, head=0.15)
     for row, original, versions in zip(cells, originals, augmented, strict=True):
         for cell, picture in zip(row, [original, *versions], strict=True):
             _show(cell, picture)
-    cells[0, 0].set_title("original", fontsize=9.5, loc="center")
-    cells[0, 1].set_title("augmented", fontsize=9.5, fontweight="normal", loc="left")
+    _caption(cells[0][0], "original", style.INK, 4, fontsize=9.5, fontweight="bold")
+    _caption(cells[0][1], "augmented", style.INK, 4, fontsize=9.5, middle=False)
     return made
 
 
-def _grid(title: str, count: int) -> tuple["Figure", list["Axes"]]:
-    """A figure up to four pictures wide with axes for `count` of them."""
-    across = min(count, SIDE)
-    down = -(-count // SIDE)
-    made = style.new_figure(max(2.5 * across, 5), 2.7 * down + 0.7, title)
-    return made, list(made.subplots(down, across, squeeze=False, subplot_kw=BARE).flat)[:count]
+def _grid(title: str, count: int) -> tuple["Figure", list[Cell]]:
+    """A figure up to four pictures wide with places for `count` of them."""
+    made, cells = _sheet(title, -(-count // SIDE), min(count, SIDE), side=2.28, gap=0.22, above=0.42)
+    return made, [cell for row in cells for cell in row][:count]
 
 
-def _caption(cell: "Axes", text: str, colour: str, points: float) -> None:
-    """A line of text centred that many points above a picture."""
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
-    cell.annotate(text, (0.5, 1), (0, points), color=colour, fontsize=8.5, **place)
+def _sheet(
+    title: str, down: int, across: int, *, side: float, gap: float, above: float, before: float = 0, head: float = 0
+) -> tuple["Figure", list[list[Cell]]]:
+    """A figure with rows of places for pictures; all in inches.
+
+    Args:
+        down, across: how many.
+        side: of a place.
+        gap: between two of a row.
+        above: room above each row; `head` more above the first.
+        before: room at the left of each row.
+    """
+    width, height = before + across * (side + gap) - gap, head + down * (side + above)
+    made = style.new_figure(max(width + 0.3, 5), height + 0.6, title)
+    axes = made.add_subplot(frame_on=False, xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0), aspect="equal")
+    return made, [
+        [Cell(axes, before + j * (side + gap), head + above + i * (side + above), side) for j in range(across)]
+        for i in range(down)
+    ]
 
 
-def _badge(cell: "Axes", text: str) -> None:
+def _caption(cell: Cell, text: str, colour: str, points: float, *, middle: bool = True, **look: Any) -> None:
+    """A line of text that many points above a picture, over its middle or from its left edge on."""
+    look = {"fontsize": 8.5, "color": colour, "ha": "center" if middle else "left", **look}
+    place = (cell.left + 0.5 * cell.side if middle else cell.left, cell.top)
+    cell.axes.annotate(text, place, (0, points), textcoords="offset points", **look)
+
+
+def _badge(cell: Cell, text: str) -> None:
     """A few letters on a dark ground in a picture's upper right corner."""
-    ground = {"boxstyle": "round,pad=0.3", "facecolor": style.INK, "alpha": 0.75, "linewidth": 0}
-    place: dict[str, Any] = {"transform": cell.transAxes, "ha": "right", "va": "top", "bbox": ground}
-    cell.text(0.97, 0.96, text, color=style.PAPER, fontsize=8, **place)
+    ground: dict[str, Any] = {"boxstyle": "round,pad=0.3", "facecolor": style.INK, "alpha": 0.75, "linewidth": 0}
+    right, top = cell.left + 0.97 * cell.side, cell.top + 0.04 * cell.side
+    cell.axes.text(right, top, text, color=style.PAPER, fontsize=8, ha="right", va="top", bbox=ground)
 
 
-def _show(cell: "Axes", picture: Pictures) -> None:
-    """One picture, smoothly enlarged when it is tiny."""
-    cell.imshow(picture, interpolation="bicubic" if max(picture.shape[:2]) < 128 else "auto")
+def _show(cell: Cell, picture: Pictures) -> None:
+    """One picture at the top of its place, smoothly enlarged when it is tiny."""
+    height, width = picture.shape[:2]
+    wide, high = (cell.side * part / max(height, width) for part in (width, height))
+    left, top = cell.left + (cell.side - wide) / 2, cell.top
+    smooth = "bicubic" if max(height, width) < 128 else "auto"
+    cell.axes.imshow(picture, interpolation=smooth, extent=(left, left + wide, top + high, top))
