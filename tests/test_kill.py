@@ -1,5 +1,6 @@
 """A run killed with signal 9 at any moment and resumed ends with the weights of one never stopped, byte for byte."""
 
+import os
 import random
 import signal
 import subprocess
@@ -13,6 +14,10 @@ from PIL import Image
 OPTIONS = ["--model", "simple(width=8)", "--quiet", "--resume", "--set", "size=16", "--set"]
 OPTIONS += ["batch_size=8", "--set", "augment=[flip, translate(pixels=1), mixup]", "--set", "tensorboard=false"]
 OPTIONS += ["--set", "ema=0.9", "--set", "precision=fp32"]
+
+
+# Two threads beside another test's wait for each other.
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def command(data, run, epochs):
@@ -32,14 +37,14 @@ def data(tmp_path_factory):
     return root
 
 
-def kill_and_resume(data, folder, times, epochs):
+def kill_and_resume(data, folder, times, epochs, environment=None):
     start = time.monotonic()
-    subprocess.run(command(data, folder / "whole", epochs), check=True, capture_output=True)
+    subprocess.run(command(data, folder / "whole", epochs), check=True, capture_output=True, env=environment)
     whole = time.monotonic() - start
     draw = random.Random(0)
     kills = finished = 0
     while kills < times:
-        process = subprocess.Popen(command(data, folder / "killed", epochs), stderr=subprocess.PIPE)
+        process = subprocess.Popen(command(data, folder / "killed", epochs), stderr=subprocess.PIPE, env=environment)
         time.sleep(draw.uniform(0.2, 1.0) * whole)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
@@ -48,7 +53,7 @@ def kill_and_resume(data, folder, times, epochs):
         if process.returncode == 0:
             (folder / "killed").rename(folder / f"finished-{finished}")
             finished += 1
-    done = subprocess.run(command(data, folder / "killed", epochs), capture_output=True, text=True)
+    done = subprocess.run(command(data, folder / "killed", epochs), capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     expected = (folder / "whole" / "model.safetensors").read_bytes()
     for run in [folder / "killed", *folder.glob("finished-*")]:
@@ -56,7 +61,7 @@ def kill_and_resume(data, folder, times, epochs):
 
 
 def test_killed_once(data, tmp_path):
-    kill_and_resume(data, tmp_path, 1, epochs=6)
+    kill_and_resume(data, tmp_path, 1, epochs=6, environment=ALONE)
 
 
 @pytest.mark.slow

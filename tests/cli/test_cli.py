@@ -134,9 +134,11 @@ def test_augmentations_are_shown_without_training(shoebox, pictures, tmp_path):
     assert not (tmp_path / "look" / "model.safetensors").exists()
 
 
-def test_control_c_saves_and_resume_goes_on(pictures, tmp_path):
-    command = [sys.executable, "-m", "shoebox", "train", str(pictures), "--run", "run", *TINY]
-    process = subprocess.Popen([*command, "--epochs", "100000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+def test_control_c_saves_and_resume_goes_on(pictures, tmp_path, run_command):
+    command = ["shoebox", "train", str(pictures), "--run", "run", *TINY]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command, "--epochs", "100000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("epoch 2"):
@@ -150,8 +152,6 @@ def test_control_c_saves_and_resume_goes_on(pictures, tmp_path):
     assert "Traceback" not in rest
     process.stderr.close()
     epochs = len(pd.read_csv(tmp_path / "run" / "history.csv"))
-    done = subprocess.run(
-        [*command, "--epochs", str(epochs + 1), "--resume"], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = run_command([*command, "--epochs", str(epochs + 1), "--resume"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == epochs + 1

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -134,9 +132,8 @@ def test_pictures_that_are_not_there_are_asked_for(trained, saved, tmp_path):
     assert not (tmp_path / "r.html").exists()
 
 
-def test_the_verb(trained, tmp_path):
-    command = [sys.executable, "-m", "shoebox", "report", str(trained[0]), "--out", str(tmp_path / "r.html"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_the_verb(trained, tmp_path, run_command):
+    done = run_command(["shoebox", "report", str(trained[0]), "--out", str(tmp_path / "r.html"), "--json"], tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result.keys() == {"report", "markdown", "pdf", "pictures", "shown", "accuracy", "headline", "seconds"}
