@@ -16,8 +16,8 @@ OPTIONS += ["batch_size=8", "--set", "augment=[flip, translate(pixels=1), mixup]
 OPTIONS += ["--set", "ema=0.9", "--set", "precision=fp32"]
 
 
-# Two threads beside another test's wait for each other.
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+# Two threads beside those of another test wait for each other.
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def command(data, run, epochs):
@@ -61,7 +61,7 @@ def kill_and_resume(data, folder, times, epochs, environment=None):
 
 
 def test_killed_once(data, tmp_path):
-    kill_and_resume(data, tmp_path, 1, epochs=6, environment=ALONE)
+    kill_and_resume(data, tmp_path, 1, epochs=6, environment=ONE_THREAD)
 
 
 @pytest.mark.slow

@@ -44,6 +44,13 @@ def test_windows_are_those_of_a_padded_picture(compiled: bool, data: st.DataObje
     assert (around[0] == 77).all() and (around[-1] == 77).all()
 
 
+@pytest.mark.parametrize("pictures", [torch.rand(2, 5, 6, 3), torch.arange(2 * 5 * 6).view(2, 5, 6, 1).byte()])
+def test_what_are_no_pictures_of_bytes_and_three_colours_is_left_to_torch(pictures: Tensor) -> None:
+    corners, chosen = torch.tensor([[0, 3], [2, 4]]), torch.tensor([True, False])
+    kept = cut_windows(pictures, corners, 2, chosen)
+    assert np.array_equal(kept.numpy(), expected(pictures, corners, 2, chosen))
+
+
 def test_tensors_without_an_address_are_left_to_torch() -> None:
     kept = cut_windows(
         torch.empty(2, 5, 5, 3, dtype=torch.uint8, device="meta"), torch.empty(2, 2, device="meta").long(), 1

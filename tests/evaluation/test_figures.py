@@ -300,6 +300,23 @@ def test_several_in_one_folder_and_only_there(tmp_path: Path) -> None:
             write_figures(tmp_path, {name: made["a"]})
 
 
+@pytest.mark.parametrize("own", ["figure.autolayout", "figure.constrained_layout.use"])
+def test_the_reader_s_own_layout_changes_nothing(own: str) -> None:
+    plain = FIGURES.build("confusion_matrix", scored(("ants", "bees")))
+    with mpl.rc_context({own: True}):
+        made = FIGURES.build("confusion_matrix", scored(("ants", "bees")))
+    assert made.get_layout_engine() is None
+    assert [axes.get_position().bounds for axes in made.axes] == [axes.get_position().bounds for axes in plain.axes]
+
+
+@pytest.mark.parametrize("example", ["usual", "awkward"])
+def test_the_words_of_a_pair_end_before_its_pictures(example: str) -> None:
+    made = FIGURES.build("pairs_grid", *EXAMPLES["pairs_grid"][example])
+    renderer = FigureCanvasAgg(made).get_renderer()
+    left = min(picture.get_window_extent(renderer).x0 for picture in made.axes[0].images)
+    assert max(text.get_window_extent(renderer).x1 for text in made.axes[0].texts) < left
+
+
 def test_no_window_and_no_global_state() -> None:
     code = (
         "import sys, pandas as pd; from shoebox.evaluation.figures import FIGURES;"

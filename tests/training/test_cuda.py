@@ -1,4 +1,4 @@
-"""Training on a GPU, where there is one; a step on one that only seems to be there, everywhere."""
+"""Training on a GPU, where there is one; a step on one that only seems to be there, where torch was built for GPUs."""
 
 import numpy as np
 import pytest

@@ -50,9 +50,9 @@ def serves(x: Tensor) -> bool:
     """Whether the compiled functions may compute with this: float32 or, where they compute in 16 bits, bfloat16; and no
     autocast, which would compute in another type."""
     return (
-        (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and lanes(halves=True) > 0))
+        reaches(x)
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and lanes(halves=True) > 0))
         and not torch.is_autocast_enabled("cpu")
-        and reaches(x)
     )
 
 

@@ -1,7 +1,7 @@
 """Windows cut from pictures that go on past their edges as their mirror image: what flips and translations are made of.
 
 In: pictures (N, H, W, 3) uint8. Out: the same, moved; bytes are copied and none is lost or computed with. By a compiled
-function on a CPU, by torch elsewhere.
+function where the compiled arithmetic serves, by torch elsewhere.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ def cut_windows(
         reversed: (N,) bool, which pictures are mirrored left–right first; None for none.
         out: where to put them, contiguous; by default in new memory.
     """
-    if not reaches(pictures):
+    whole = pictures.is_contiguous() and (out is None or out.is_contiguous())
+    if not (whole and pictures.dtype == torch.uint8 and pictures.shape[3] == 3 and reaches(pictures)):
         return _selected(pictures, corners, reach, reversed, out)
     result = torch.empty_like(pictures) if out is None else out
-    chosen = None if reversed is None else reversed.contiguous()
-    given = (pictures, result, corners.contiguous(), chosen)
+    chosen = None if reversed is None else reversed.bool().contiguous()
+    given = (pictures, result, corners.long().contiguous(), chosen)
     library().cut_windows(*map(address, given), *pictures.shape[:3], reach)
     return result
 

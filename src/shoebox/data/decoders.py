@@ -26,7 +26,7 @@ from shoebox.data.preprocess import Preprocess
 from shoebox.data.worker import Chunk, decode_chunk
 
 CHUNK = 64  # files: what one request costs (0.2 ms) is then 3 % of decoding the smallest pictures
-CHUNK_BYTES = 32 << 20  # of pictures that a decoder holds at a time; fewer files make a chunk of large pictures
+CHUNK_BYTES = 32 << 20  # of pictures: fewer files make a chunk of large ones, so that progress is seen
 FEW = 64  # files: two processes take 0.3 s to start; a crash in this process is then at least soon found
 PATIENCE = 30.0  # seconds for one file; the largest that are decoded at all take about 4
 

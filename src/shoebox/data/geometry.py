@@ -32,7 +32,7 @@ def flip(*, p: float = 0.5) -> Augment:
 def flip_vertical(*, p: float = 0.5) -> Augment:
     """Mirror top–bottom with probability p."""
     p = number("flip_vertical", "p", p, 0, 1)
-    return Moves((lambda draw: Mirror(draw.chance(p)),))
+    return Moves((lambda draw: UpsideDown(draw.chance(p)),))
 
 
 @AUGMENTS.register
@@ -183,7 +183,7 @@ class Moves(Chain):
 
 
 @dataclass(frozen=True)
-class Mirror:
+class UpsideDown:
     """A move: turn the chosen (n,) pictures upside down.
 
     Picks whole pictures out of both versions: six times as fast on a CPU as `torch.where`, which decides per byte.
@@ -220,11 +220,11 @@ def sideways(chosen: Tensor) -> Window:
 
 
 def merged(moves: list[Move]) -> list[Move]:
-    """The same moves, where a window is cut from pictures just mirrored left–right as one."""
+    """The same moves, where a window is cut from pictures that were at most mirrored left–right as one."""
     one: list[Move] = []
     for move in moves:
         before = one[-1] if one else None
-        if isinstance(move, Window) and move.reversed is None and isinstance(before, Window) and not before.reach:
+        if isinstance(move, Window) and move.reversed is None and isinstance(before, Window) and before.reach == 0:
             one[-1] = replace(move, reversed=before.reversed)
         else:
             one.append(move)

@@ -153,12 +153,13 @@ def pairs_grid(evaluation: Evaluation, pictures: Sequence[Pictures], *, most: in
     if not found or not across:
         return style.notice(title, "there are no mistakes" if not found else "no picture can be shown")
     names = style.class_labels(evaluation.classes, 22)
-    made, cells = _sheet(title, len(found), across, side=1.25, gap=0.1, above=0.2, before=2.3)
-    for row, pair, few in zip(cells, found, pictures, strict=True):
-        words = f"{names[pair.true]}\ntaken for {names[pair.predicted]}"
+    words = [(names[pair.true], f"taken for {names[pair.predicted]}") for pair in found]
+    widest = 1.15 * max(style.inches(line, 10) for lines in words for line in lines)  # bold
+    made, cells = _sheet(title, len(found), across, side=1.25, gap=0.1, above=0.2, before=max(2, widest + 0.2))
+    for row, pair, lines, few in zip(cells, found, words, pictures, strict=True):
         note = f"{len(pair.rows):,} pictures,\n{pair.share:.1%} of the class"
         first = row[0]
-        first.axes.text(0, first.top + 0.45 * first.side, words, va="bottom", fontsize=10, fontweight="bold")
+        first.axes.text(0, first.top + 0.45 * first.side, "\n".join(lines), va="bottom", fontsize=10, fontweight="bold")
         first.axes.text(0, first.top + 0.55 * first.side, note, va="top", fontsize=9, color=style.MUTED)
         for cell, picture in zip(row, few, strict=False):
             _show(cell, picture)

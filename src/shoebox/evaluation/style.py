@@ -56,7 +56,7 @@ _drawing = threading.RLock()  # the look is set process-wide while a figure is d
 
 
 def figure(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
-    """Run `draw` under the look of Shoebox and finish its layout: the figure is the same whoever saves it."""
+    """Run `draw` under the look of Shoebox and lay the figure out, for good: it is the same whoever saves it."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> "Figure":
@@ -69,7 +69,7 @@ def figure(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
             for picture in pictures:  # whose resampling is most of what drawing takes, and moves nothing
                 picture.set_visible(False)
             made.draw_without_rendering()  # ticks are made when first drawn: now, under this look
-            if layout := made.get_layout_engine():
+            if made.axes and (layout := made.get_layout_engine()):
                 layout.execute(made)  # once more: the first time, a legend's room is not yet known
             made.set_layout_engine(None)
             for picture in pictures:
@@ -160,6 +160,8 @@ def _fonts() -> tuple[tuple[str, str, frozenset[int]], ...]:
 
 def _look() -> dict[Any, Any]:
     return {
+        "figure.autolayout": False,
+        "figure.constrained_layout.use": False,
         "figure.dpi": DPI,
         "figure.facecolor": PAPER,
         "figure.titlesize": 13,

@@ -72,7 +72,7 @@ class Muon(torch.optim.Optimizer):
             state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         fast, slow = group["betas"]
         steps = float(state["step"]) + 1
-        state["step"] = torch.tensor(steps)  # a tensor, so that a checkpoint holds it
+        state["step"] = torch.tensor(steps)  # what a checkpoint holds are tensors
         mean = state["mean"].lerp_(gradient, 1 - fast)
         square = state["square"].lerp_(gradient.square(), 1 - slow)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])

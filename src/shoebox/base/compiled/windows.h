@@ -2,7 +2,7 @@
 
    Pictures are [pictures][height][width][3] bytes. */
 
-/* Which place one less than `side` before the first, or after the last, shows; the edge itself is not repeated. */
+/* What shows at `place`, which is at most side - 1 beyond either end: the edge itself is not repeated. */
 static inline int mirrored(int place, int side) {
     place = place < 0 ? -place : place;
     return place < side ? place : 2 * (side - 1) - place;
@@ -29,8 +29,8 @@ static void cut_line(uint8_t *to, const uint8_t *line, int width, int right, int
     }
 }
 
-/* out = windows of the pictures' own size, each `reach` less than its corner (y, x) further down and right; those of the
-   pictures that are `reversed` left-right first (NULL: none is). reach is less than either side. */
+/* out = windows of the pictures' own size, whose first pixel is that at (y - reach, x - reach) of their corner (y, x);
+   those of the pictures that are `reversed` left-right first (NULL: none is). reach is less than either side. */
 void cut_windows(
     const uint8_t *in, uint8_t *out, const int64_t *corners, const uint8_t *reversed, long pictures, int height, int width,
     int reach) {
