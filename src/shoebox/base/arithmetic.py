@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 MOST_THREADS = 64
 VERSION = 3
@@ -57,12 +58,14 @@ def serves(x: Tensor) -> bool:
 
 
 def reaches(x: Tensor) -> bool:
-    """Whether the compiled functions may be given where this lies: a plain tensor on a CPU, nothing that is traced."""
+    """Whether the compiled functions may be given where this lies: a plain tensor on a CPU, nothing that is traced or
+    counted."""
     return (
         x.device.type == "cpu"
         and type(x) is Tensor
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and not is_in_torch_dispatch_mode()
         and library() is not None
     )
 

@@ -145,5 +145,14 @@ def set_training(network: Network, *, statistics: bool = True) -> None:
 def small_normal_(layer: nn.Linear) -> None:
     """A fresh head: weights near zero so that training starts from an even guess, biases zero (in place)."""
     with torch.no_grad():
-        nn.init.normal_(layer.weight, std=0.01)
+        normal_(layer.weight, std=0.01)
         nn.init.zeros_(layer.bias)
+
+
+def normal_(weight: Tensor, std: float) -> None:
+    """Fill `weight` with normal numbers around zero (in place).
+
+    On the device "meta" there is nothing to fill, and torch would import its compiler to do so: a second.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)

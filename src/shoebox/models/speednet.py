@@ -20,7 +20,7 @@ from shoebox.base.errors import UsageError
 from shoebox.base.norm import norm_gelu
 from shoebox.base.winograd import Conv3x3, PooledConv3x3, halves_wanted
 from shoebox.models.ensemble import Ensemble
-from shoebox.models.network import MODELS, Network
+from shoebox.models.network import MODELS, Network, normal_
 
 SMALLEST = 16
 BIAS_TRAINS = 0.2
@@ -108,7 +108,7 @@ class SpeedNet(Network):
         self.blocks = nn.ModuleList(Block(i, o, depth) for i, o in zip(before, widths, strict=False))
         self.head = nn.Linear(widths[-1], classes, bias=False)
         # The scale of the logits at the start: features are maxima of roughly normal values, so near 1.
-        nn.init.normal_(self.head.weight, std=1 / widths[-1])
+        normal_(self.head.weight, std=1 / widths[-1])
 
     def features(self, x: Tensor) -> Tensor:
         before = self.edge // 2

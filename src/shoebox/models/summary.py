@@ -1,7 +1,8 @@
 """What a network is made of: its layers with shapes, parameters and multiply-adds; and the list of all networks.
 
-In: a network and a picture size. Out: one row a layer, and totals. Costs are counted by torch's own flop counter while
-one picture of zeros passes: exact for convolutions and matrix products, attention's included; everything else is free.
+In: a network and a picture size. Out: one row a layer, and totals. Costs are counted while one picture of zeros passes,
+by what torch's flop counter knows of each operation: exact for convolutions and matrix products, attention's included;
+everything else is free.
 """
 
 import inspect
@@ -12,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from shoebox.models.network import MODELS, Network
 
@@ -70,61 +72,85 @@ def summary(network: nn.Module, size: int) -> Summary:
     """
     modules = dict(network.named_modules())
     shapes: dict[str, tuple[int, ...]] = {}
+    costs = _Costs()
 
-    def remember(name: str) -> Any:
+    def enter(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any) -> None:
+            del module, inputs
+            costs.within.append(name)
+
+        return hook
+
+    def leave(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             del module, inputs
+            costs.within.pop()
             shapes.setdefault(name, tuple(output.shape[1:]) if isinstance(output, Tensor) else ())
 
         return hook
 
-    handles = [module.register_forward_hook(remember(name)) for name, module in modules.items()]
+    handles = [module.register_forward_pre_hook(enter(name)) for name, module in modules.items()]
+    handles += [module.register_forward_hook(leave(name)) for name, module in modules.items()]
     modes = {name: module.training for name, module in modules.items()}
     network.eval()
-    counter = FlopCounterMode(display=False)
     try:
         device = next(network.parameters()).device
         # Plain attention: the counter does not see into the fused one of CPUs.
-        with torch.no_grad(), counter, sdpa_kernel(SDPBackend.MATH):
+        with torch.no_grad(), costs, sdpa_kernel(SDPBackend.MATH):
             network(torch.zeros(1, 3, size, size, device=device))
     finally:
         for handle in handles:
             handle.remove()
         for name, module in modules.items():
             module.training = modes[name]
-    costs = _own_costs(network, counter)
     rows = []
     for name in [*shapes, *(name for name in modules if name not in shapes)]:
         module = modules[name]
         parameters = sum(p.numel() for p in module.parameters(recurse=False))
         is_leaf = next(module.children(), None) is None and name in shapes
-        if parameters or costs[name] or (is_leaf and not isinstance(module, nn.Identity)):
-            rows.append(LayerRow(name, type(module).__name__, shapes.get(name, ()), parameters, costs[name]))
+        if parameters or costs.own[name] or (is_leaf and not isinstance(module, nn.Identity)):
+            rows.append(LayerRow(name, type(module).__name__, shapes.get(name, ()), parameters, costs.own[name]))
     everything = list(network.parameters())
     return Summary(
         tuple(rows),
         sum(p.numel() for p in everything),
         sum(p.numel() for p in everything if p.requires_grad),
-        sum(costs.values()),
+        sum(costs.own.values()),
     )
 
 
-def _own_costs(network: nn.Module, counter: FlopCounterMode) -> dict[str, int]:
-    """Multiply-adds of each layer without those of the layers within it."""
-    root = type(network).__name__
-    counted = {
-        name.removeprefix(root).removeprefix("."): sum(by_operator.values()) // 2  # a multiply-add is two flops
-        for name, by_operator in counter.get_flop_counts().items()
-        if name != "Global"
-    }
-    own: dict[str, int] = defaultdict(int, counted)
-    for name, cost in counted.items():
-        parent = name.rpartition(".")[0]
-        while name and parent and parent not in counted:
-            parent = parent.rpartition(".")[0]
-        if name and parent in counted:
-            own[parent] -= cost
-    return own
+class _Costs(TorchDispatchMode):
+    """Counts the multiply-adds of what torch computes within it, each for the layer it is called in.
+
+    torch's `FlopCounterMode` counts the same, but imports torch's compiler first, which takes a second.
+
+    Attributes:
+        own: by layer, those outside the layers within it.
+        within: the layers that are being passed, outermost first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.own: dict[str, int] = defaultdict(int)
+        self.within: list[str] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports the compiler, to tell it that it may not look in here
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        kwargs = kwargs or {}
+        count = flop_registry.get(func._overloadpacket)
+        if count is None:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        output = func(*args, **kwargs)
+        if count is not None:
+            self.own[self.within[-1]] += count(*args, **kwargs, out_val=output) // 2  # a multiply-add is two flops
+        return output
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,8 @@ def cost(kind: Kind, classes: int, size: int) -> int:
     """Multiply-adds of a picture in the speednet made for `size` px."""
     with torch.device("meta"):
         network = build_model(kind.spec(), classes=classes, size=size)
-    return summary(network, size).multiply_adds
+    # Whatever is in its weights: on "meta" a picture would have torch import its compiler, which takes longer.
+    return summary(network.to_empty(device="cpu"), size).multiply_adds
 
 
 def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind, side: int, steps: int = 2) -> float:

@@ -4,6 +4,7 @@ An optimizer is built from a specification ("muon", "sgd(momentum=0.9)") and the
 the progress of training, 0 to 1, to a multiple of the peak learning rate, so that it holds no state.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -33,6 +34,12 @@ class Muon(torch.optim.Optimizer):
     one by a few Newton–Schulz iterations; the bank itself is kept at the norm √out. After Jordan et al., "Muon: an
     optimizer for hidden layers in neural networks", 2024.
     """
+
+    # torch wraps these so that its compiler leaves them alone, which it imports for that: a second before the first step.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         super().__init__(groups, {"weight_decay": 0.0, "momentum": 0.6, "betas": (0.85, 0.95), "kind": "adam"})

@@ -211,7 +211,7 @@ def build_network(recipe: Recipe, classes: int, size: int, progress: Progress) -
 
 def show_layers(network: Network, size: int, path: Path, progress: Progress, most: int = 60) -> None:
     """Write the layer table to a file, and show it where it is not longer than a screen or two."""
-    whole = copy.deepcopy(network).to("meta")
+    whole = copy.deepcopy(network).to("cpu")
     whole.turn(1.0)  # a resumed run's network may not all have trained yet
     layers = summary(whole, size)
     with atomic_write(path, "w") as file:

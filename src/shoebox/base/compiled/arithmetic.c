@@ -28,6 +28,8 @@
 /* Numbers of one panel. One vector more than needed: where panels are a power of two apart, they share a cache set. */
 #define PANEL(room) ((36L * (room) + 1) * LANES)
 #define MOST_THREADS 64
+/* Channels whose sums are added up side by side. */
+#define SOME 64
 
 typedef struct {
     void *data;
@@ -238,7 +240,6 @@ int winograd_filters(
     job.shares = threads;
     job.overflow = &overflow;
     long sums = 36L * deep * lanes * wide * k->part * threads;
-    for (long i = 0; i < sums; i++) job.sums[i] = 0;
     long each = (deep + CEIL(out_channels, lanes)) * (36L * room + 1) * lanes * (halves ? 2 : 4);
     share(k->filters, &job, threads, threads, job.sums + sums, each);
     share(k->collect, &job, wide, threads, NULL, 0);
@@ -249,12 +250,28 @@ static void share_blocks(NormWork *work, const Norm *norm, int threads) {
     share((Work *)work, norm, CEIL(norm->rows, norm->rows_at_once), threads, NULL, 0);
 }
 
-/* The sum over the blocks of one of the two rows of sums that each has, divided by the rows. */
-static double mean_of(const Norm *norm, int which, int channel) {
-    double sum = 0;
-    for (long block = 0; block < CEIL(norm->rows, norm->rows_at_once); block++)
-        sum += norm->sums[(2 * block + which) * norm->channels + channel];
-    return sum / norm->rows;
+/* The means over the rows of some channels, from one of the two rows of sums that each block has. */
+static void means_of(const Norm *norm, int which, int first, int count, double *means) {
+    for (int c = 0; c < count; c++) means[c] = 0;
+    for (long block = 0; block < CEIL(norm->rows, norm->rows_at_once); block++) {
+        const float *sums = norm->sums + (2 * block + which) * norm->channels + first;
+        for (int c = 0; c < count; c++) means[c] += sums[c];
+    }
+    for (int c = 0; c < count; c++) means[c] /= norm->rows;
+}
+
+/* Of some channels the mean over the blocks, weighted by their rows, of how far the mean of each is off, squared. */
+static void spread_of_means(const Norm *norm, int first, int count, const double *means, double *spread) {
+    for (int c = 0; c < count; c++) spread[c] = 0;
+    for (long from = 0, block = 0; from < norm->rows; from += norm->rows_at_once, block++) {
+        const float *sums = norm->sums + 2 * block * norm->channels + first;
+        double rows = norm->rows - from < norm->rows_at_once ? norm->rows - from : norm->rows_at_once, each = 1 / rows;
+        for (int c = 0; c < count; c++) {
+            double apart = sums[c] * each - means[c];
+            spread[c] += apart * apart * rows;
+        }
+    }
+    for (int c = 0; c < count; c++) spread[c] /= norm->rows;
 }
 
 /* y = GELU(scale·x̂ + bias); mean and variance, and 1 / √(variance + epsilon), of each channel are written. sums: 2 rows
@@ -265,16 +282,17 @@ void norm_forward(
     const Kernel *k = kernel(halves);
     Norm norm = {x, NULL, scale, bias, mean, inverse, NULL, NULL, sums, y, rows, rows_at_once, channels};
     share_blocks(k->spread_of, &norm, threads);
-    for (int c = 0; c < channels; c++) {
-        double middle = mean_of(&norm, 0, c), spread = mean_of(&norm, 1, c);
-        for (long first = 0, block = 0; first < rows; first += rows_at_once, block++) {
-            long count = rows - first < rows_at_once ? rows - first : rows_at_once;
-            double apart = sums[2 * block * channels + c] / (double)count - middle;
-            spread += apart * apart * count / rows;
+    for (int first = 0; first < channels; first += SOME) {
+        int count = channels - first < SOME ? channels - first : SOME;
+        double middle[SOME], within[SOME], between[SOME];
+        means_of(&norm, 0, first, count, middle);
+        means_of(&norm, 1, first, count, within);
+        spread_of_means(&norm, first, count, middle, between);
+        for (int c = 0; c < count; c++) {
+            mean[first + c] = (float)middle[c];
+            variance[first + c] = (float)(within[c] + between[c]);
+            inverse[first + c] = (float)(1 / sqrt(variance[first + c] + epsilon));
         }
-        mean[c] = (float)middle;
-        variance[c] = (float)spread;
-        inverse[c] = (float)(1 / sqrt(variance[c] + epsilon));
     }
     share_blocks(k->activate, &norm, threads);
 }
@@ -286,9 +304,13 @@ void norm_backward(
     const Kernel *k = kernel(halves);
     Norm norm = {x, gradient, scale, bias, mean, inverse, offset, slope, sums, y, rows, rows_at_once, channels};
     share_blocks(k->activate_back, &norm, threads);
-    for (int c = 0; c < channels; c++) {
-        offset[c] = (float)mean_of(&norm, 0, c);
-        slope[c] = (float)mean_of(&norm, 1, c);
+    for (int first = 0; first < channels; first += SOME) {
+        int count = channels - first < SOME ? channels - first : SOME;
+        double means[SOME];
+        means_of(&norm, 0, first, count, means);
+        for (int c = 0; c < count; c++) offset[first + c] = (float)means[c];
+        means_of(&norm, 1, first, count, means);
+        for (int c = 0; c < count; c++) slope[first + c] = (float)means[c];
     }
     share_blocks(k->normalise_back, &norm, threads);
 }

@@ -52,9 +52,11 @@ static inline __attribute__((always_inline)) void NAME(across_some)(
         }
 }
 
-/* To the sums of ROWS times PAIRS channels and `columns` times PART outputs, those over some more tiles. */
+/* The sums of ROWS times PAIRS channels and `columns` times PART outputs over some tiles; unless these are the `first`, to
+   those there are. */
 static inline __attribute__((always_inline)) void NAME(along_some)(
-    const REAL *a, const REAL *back, float *sums, int tiles, long panel, long step, int v, const int columns) {
+    const REAL *a, const REAL *back, float *sums, int tiles, int first, long panel, long step, int v,
+    const int columns) {
     VEC sum[ROWS][3];
     const REAL *b[3];
     for (int j = 0; j < columns; j++) b[j] = back + (v + j) / PAIRS * panel + (v + j) % PAIRS * PART;
@@ -71,7 +73,10 @@ static inline __attribute__((always_inline)) void NAME(along_some)(
         for (int j = 0; j < columns; j++) {
             FLOATS parts[PAIRS];
             SPLIT(sum[i][j], parts, 1.f);
-            for (int h = 0; h < PAIRS; h++) *(FLOATS *)(sums + j * step + i * LANES + h * PART) += parts[h];
+            for (int h = 0; h < PAIRS; h++) {
+                FLOATS *to = (FLOATS *)(sums + j * step + i * LANES + h * PART);
+                *to = first ? parts[h] : *to + parts[h];
+            }
         }
 }
 
@@ -88,11 +93,12 @@ static __attribute__((noinline)) void NAME(across)(
 }
 
 static __attribute__((noinline)) void NAME(along)(
-    const REAL *a, const REAL *back, float *sums, int tiles, long panel, long step, int v, int columns) {
+    const REAL *a, const REAL *back, float *sums, int tiles, int first, long panel, long step, int v,
+    int columns) {
     switch (columns) {
-    case 1: NAME(along_some)(a, back, sums, tiles, panel, step, v, 1); break;
-    case 2: NAME(along_some)(a, back, sums, tiles, panel, step, v, 2); break;
-    default: NAME(along_some)(a, back, sums, tiles, panel, step, v, 3);
+    case 1: NAME(along_some)(a, back, sums, tiles, first, panel, step, v, 1); break;
+    case 2: NAME(along_some)(a, back, sums, tiles, first, panel, step, v, 2); break;
+    default: NAME(along_some)(a, back, sums, tiles, first, panel, step, v, 3);
     }
 }
 
@@ -125,7 +131,8 @@ static void NAME(filters)(const Job *job, long item, void *scratch) {
     long step = (long)in * LANES / PAIRS * LANES;
     float *sums = job->sums + item * 36 * out * step;
     REAL *panels = scratch, *back = panels + in * panel;
-    for (; first < end; first += room) {
+    if (first >= end) memset(sums, 0, 36 * out * step * sizeof(float));
+    for (long start = first; first < end; first += room) {
         int count = end - first < room ? (int)(end - first) : room;
         NAME(transform_maps)(&job->in, &job->grid, first, count, room, panels);
         NAME(transform_gradients)(&job->out, &job->grid, first, count, room, back);
@@ -136,7 +143,8 @@ static void NAME(filters)(const Job *job, long item, void *scratch) {
                     NAME(along)(
                         panels + channel / LANES * panel + f * room * LANES + channel % LANES,
                         back + f * room * LANES,
-                        sums + ((long)f * out + v) * step + channel / PAIRS * LANES, count, panel, step, v, columns);
+                        sums + ((long)f * out + v) * step + channel / PAIRS * LANES, count, first == start, panel, step, v,
+                        columns);
             }
     }
 }
