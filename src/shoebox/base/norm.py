@@ -1,8 +1,8 @@
 """Batch norm and GELU as one function, with nothing stored between them, where they train on a CPU, in float32 or
 with maps in bfloat16 (`half_products`); by torch elsewhere.
 
-In: maps (N, C, H, W) and a batch norm whose scale does not train. Out: `gelu(norm(x))`, to about 10⁻⁶; the norm's
-running statistics follow as torch's do.
+In: maps (N, C, H, W) and a batch norm whose scale does not train. Out: `gelu(norm(x))`, to about 10⁻⁶, in
+bfloat16 to 2·10⁻⁴; the norm's running statistics follow as torch's do.
 """
 
 from __future__ import annotations

@@ -93,17 +93,21 @@ def _divided(
     labels = index.labels.tolist()
     room = _targets(np.bincount(index.labels[rows], minlength=len(index.classes)), shares)
     members: dict[int, list[int]] = defaultdict(list)
-    ordered = _shuffled(index, rows.tolist(), seed)
-    for row in ordered:
-        members[row if groups is None else int(groups[row])].append(row)
+    group_of = range(len(index)) if groups is None else groups.tolist()
+    for row in _shuffled(index, rows.tolist(), seed):
+        members[group_of[row]].append(row)
     taken: dict[str, list[int]] = {name: [] for name in shares}
+    places = sum(map(sum, room.values()))
     for group in members.values():
+        if not places:
+            break
         need: dict[int, int] = defaultdict(int)
         for row in group:
             need[labels[row]] += 1
         for name, left in room.items():
             if all(left[label] >= count for label, count in need.items()):
                 taken[name] += group
+                places -= len(group)
                 for label, count in need.items():
                     left[label] -= count
                 break
@@ -125,11 +129,8 @@ def _shuffled(index: ImageIndex, rows: list[int], seed: int) -> list[int]:
     """Rows in an order that depends on the seed and on each one's own path."""
     paths = _portable(index, rows)
     key = f"{seed}\0".encode()
-    rank = {
-        row: hashlib.blake2b(key + os.fsencode(path), digest_size=8).digest()
-        for row, path in zip(rows, paths, strict=True)
-    }
-    return sorted(rows, key=lambda row: (rank[row], index.paths[row]))
+    ranks = [hashlib.blake2b(key + os.fsencode(path), digest_size=8).digest() for path in paths]
+    return [row for _, _, row in sorted(zip(ranks, map(index.paths.__getitem__, rows), rows, strict=True))]
 
 
 def _portable(index: ImageIndex, rows: list[int]) -> list[str]:

@@ -202,7 +202,7 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
     with torch.inference_mode():
         network = fold(pipeline.network, pipeline.inputs(batch[:4]))
         network.turn(1.0)  # a resumed run's network may not all have trained yet; in the end all of it answers
-        for _ in range(4):
+        for _ in range(3):
             start = time.monotonic()
             pipeline.seen(pipeline.inputs(batch), network).sum().item()
             seconds.append(time.monotonic() - start)
