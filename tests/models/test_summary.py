@@ -40,6 +40,13 @@ def test_rows_add_up_and_modes_stay() -> None:
     assert made.multiply_adds - linear == 12 * 2 * 17 * 192 * 17
 
 
+def test_a_cpu_counts_what_no_device_does() -> None:
+    # At 64 px one picture is enough for Shoebox's own convolutions, which torch would not see.
+    with torch.device("meta"):
+        nowhere = build_model("vgg(blocks=2)", classes=2, size=64)
+    assert summary(build_model("vgg(blocks=2)", classes=2, size=64), 64).rows == summary(nowhere, 64).rows
+
+
 def test_every_network_is_described() -> None:
     rows = describe_models()
     assert [row.name for row in rows] == list(MODELS)

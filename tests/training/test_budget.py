@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -133,3 +135,26 @@ def test_a_resumed_run_keeps_the_width_it_began_with(tmp_path, make_folder, monk
     assert resumed.model == "speednet(width=0.25)"
     assert resumed.card["epochs"] > first.card["epochs"]
     assert time.monotonic() - start < 0.1 * 60
+
+
+def test_nothing_before_the_first_step_imports_torch_s_compiler():
+    """It takes a second, in every start."""
+    code = """
+import sys
+import torch
+from shoebox.models import build_model
+from shoebox.models.summary import summary
+from shoebox.training.budget import Kind, cost
+from shoebox.training.optimizer import build_optimizer
+
+assert cost(Kind(0.25), 2, 16) > 100_000
+network = build_model("speednet(width=0.25)", classes=2, size=16)
+assert summary(network, 16).parameters > 10_000
+optimizer = build_optimizer("muon", network, None, None)
+network(torch.randn(2, 3, 16, 16)).sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -117,7 +117,7 @@ def fit_to_time(
 
     def measured(kind: Kind, rate: float) -> Pace:
         # One step each: what the first of all steps waits for, that at the whole side has waited for.
-        smaller = {side: training_rate(plan, packed, runtime, kind, side, steps=1) for side in {*sides} - {size}}
+        smaller = {side: training_rate(plan, packed, runtime, kind, side, 1) for side in {*sides} - {size}}
         gain = float(np.mean([{size: rate, **smaller}[side] / rate for side in sides]))
         return Pace(rate, gain, looking_rate(plan, packed, runtime, kind))
 

@@ -35,7 +35,7 @@ class Muon(torch.optim.Optimizer):
     optimizer for hidden layers in neural networks", 2024.
     """
 
-    # torch wraps these so that its compiler leaves them alone, which it imports for that: a second before the first step.
+    # torch wraps these so that its compiler leaves them alone, and imports it for that: a second before the first step.
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
     state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
