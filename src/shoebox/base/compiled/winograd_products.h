@@ -28,17 +28,19 @@ static inline void NAME(filter3)(const FLOATS *g, int s, FLOATS *w, int u) {
     w[2 * u] = 4 * sum2 - sum + g[5 * s];
 }
 
-/* `columns` times PART outputs of ROWS tiles, from output vector `v` on: sums over the channels of what lies in panels. */
+/* `columns` times PART outputs of ROWS tiles, from output vector `v` on: sums over the channels of what lies in panels.
+   Meanwhile the filters at `next` are fetched, as many as those of one vector: all of them together fit no core's cache. */
 static inline __attribute__((always_inline)) void NAME(across_some)(
-    const REAL *a, const REAL *filters, REAL *to, int depth, long panel, int v, const int columns) {
+    const REAL *a, const REAL *filters, const REAL *next, REAL *to, int depth, long panel, int v, const int columns) {
     long step = (long)CEIL(depth, PAIRS) * LANES;
     VEC sum[ROWS][3];
     for (int i = 0; i < ROWS; i++)
         for (int j = 0; j < columns; j++) sum[i][j] = (VEC){0};
     for (int first = 0; first < depth; first += LANES, a += panel) {
         int last = depth - first < LANES ? depth - first : LANES;
-        for (int p = 0; p < last; p += PAIRS, filters += LANES) {
+        for (int p = 0; p < last; p += PAIRS, filters += LANES, next += LANES) {
             VEC right[3];
+            __builtin_prefetch(next, 0, 2);
             for (int j = 0; j < columns; j++) right[j] = *(const VEC *)(filters + j * step);
 #pragma GCC unroll 8
             for (int i = 0; i < ROWS; i++)
@@ -61,7 +63,10 @@ static inline __attribute__((always_inline)) void NAME(along_some)(
     const REAL *b[3];
     for (int j = 0; j < columns; j++) b[j] = back + (v + j) / PAIRS * panel + (v + j) % PAIRS * PART;
     for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < columns; j++) sum[i][j] = (VEC){0};
+        for (int j = 0; j < columns; j++) {
+            sum[i][j] = (VEC){0};
+            for (int h = 0; h < PAIRS; h++) __builtin_prefetch(sums + j * step + i * LANES + h * PART, 1);
+        }
     for (int t = 0; t < tiles; t++) {
         VEC right[3];
         for (int j = 0; j < columns; j++) right[j] = EACH(b[j] + t * LANES);
@@ -84,11 +89,11 @@ static inline __attribute__((always_inline)) void NAME(along_some)(
 static inline int NAME(columns)(int left) { return left == 4 ? 2 : left < 3 ? left : 3; }
 
 static __attribute__((noinline)) void NAME(across)(
-    const REAL *a, const REAL *filters, REAL *to, int depth, long panel, int v, int columns) {
+    const REAL *a, const REAL *filters, const REAL *next, REAL *to, int depth, long panel, int v, int columns) {
     switch (columns) {
-    case 1: NAME(across_some)(a, filters, to, depth, panel, v, 1); break;
-    case 2: NAME(across_some)(a, filters, to, depth, panel, v, 2); break;
-    default: NAME(across_some)(a, filters, to, depth, panel, v, 3);
+    case 1: NAME(across_some)(a, filters, next, to, depth, panel, v, 1); break;
+    case 2: NAME(across_some)(a, filters, next, to, depth, panel, v, 2); break;
+    default: NAME(across_some)(a, filters, next, to, depth, panel, v, 3);
     }
 }
 
@@ -113,9 +118,10 @@ static void NAME(forward)(const Job *job, long item, void *scratch) {
     for (int f = 0; f < 36; f++)
         for (int v = 0, columns; v < out; v += columns) {
             columns = NAME(columns)(out - v);
-            const REAL *filters = (const REAL *)job->filters + ((long)f * out + v) * CEIL(depth, PAIRS) * LANES;
-            for (int t = f * room; t < f * room + count; t += ROWS)
-                NAME(across)(panels + t * LANES, filters, products + t * LANES, depth, panel, v, columns);
+            long step = (long)CEIL(depth, PAIRS) * LANES;
+            const REAL *filters = (const REAL *)job->filters + ((long)f * out + v) * step, *next = filters + columns * step;
+            for (int t = f * room; t < f * room + count; t += ROWS, next += step)
+                NAME(across)(panels + t * LANES, filters, next, products + t * LANES, depth, panel, v, columns);
         }
     for (int f = 0; out % PAIRS && f < 36; f++)
         for (int t = f * room; t < f * room + count; t++)
