@@ -37,9 +37,9 @@ from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
-RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 4.0, 0.0007
+RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 3.5, 0.0006
 """Time set aside for saving, metrics, intervals, tables, figures and leaving. On two cores they took about 2 s
-for 153 pictures, 10 to 13 s for 12,500."""
+for 153 pictures, 10 to 11 s for 12,500."""
 
 
 @dataclass(frozen=True)
