@@ -181,14 +181,14 @@ class ImageIndex:
         """
         digest = hashlib.blake2b(digest_size=16)
         digest.update("\0".join(self.classes).encode("utf-8", "surrogateescape"))
-        root = os.fspath(self.root)
-        for path, label, part in sorted(zip(self.paths, self.labels.tolist(), self.part.tolist(), strict=True)):
+        labels, parts = self.labels.tolist(), self.part.tolist()
+        for i in sorted(range(len(self)), key=self.paths.__getitem__):
             try:
-                status = os.stat(os.path.join(root, path))  # noqa: PTH116, PTH118 (a Path costs more than asking)
+                status = self.status(i)
                 stamp = f"{status.st_size},{status.st_mtime_ns}"
             except OSError:
                 stamp = "gone"
-            digest.update(os.fsencode(f"\0{path}\0{stamp},{label},{part}"))
+            digest.update(os.fsencode(f"\0{self.paths[i]}\0{stamp},{labels[i]},{parts[i]}"))
         return digest.hexdigest()
 
 
