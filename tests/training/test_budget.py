@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import subprocess
 import sys
 import time
@@ -63,8 +64,18 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 2.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
     widths = [kind.width for kind in asked]
-    assert widths == [0.875, 0.875, 0.875, 0.5, 0.375, 0.25, 0.25, 0.25]  # all sides of the first and of the chosen
+    assert widths[:4] == [0.875] * 4  # all sides of the first, and before them the smallest
+    assert widths[4:] == [0.5, 0.5, 0.375, 0.375, 0.25, 0.25, 0.25, 0.25]  # slower than expected, so once more
     assert fitted.recipe.model == "speednet(width=0.25)"
+
+
+def test_a_step_that_was_held_up_is_measured_again(packed_plan, monkeypatch):
+    """Every third step takes five times as long."""
+    made, packed = packed_plan
+    steps = itertools.count()
+    monkeypatch.setattr(budget, "training_rate", lambda *_: 18.0 if next(steps) % 3 else 3.6)
+    fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
+    assert fitted.recipe.model == "speednet(width=0.875, depth=3)"
 
 
 def test_a_recipe_that_says_how_pictures_grow_is_followed(packed_plan, monkeypatch):
@@ -120,7 +131,7 @@ def test_moved_looks_are_left_out_where_scoring_them_would_take_the_time_of_trai
 @pytest.mark.parametrize("side", [20, 32])
 def test_the_rate_is_measured(packed_plan, side):
     made, packed = packed_plan
-    assert 0 < budget.training_rate(made, packed, Runtime("cpu", "fp32", ""), budget.Kind(0.25), side, steps=1) < np.inf
+    assert 0 < budget.training_rate(made, packed, Runtime("cpu", "fp32", ""), budget.Kind(0.25), side) < np.inf
 
 
 def test_a_resumed_run_keeps_the_width_it_began_with(tmp_path, make_folder, monkeypatch):
@@ -148,6 +159,7 @@ from shoebox.training.budget import Kind, cost
 from shoebox.training.optimizer import build_optimizer
 
 assert cost(Kind(0.25), 2, 16) > 100_000
+assert "sympy" not in sys.modules
 network = build_model("speednet(width=0.25)", classes=2, size=16)
 assert summary(network, 16).parameters > 10_000
 optimizer = build_optimizer("muon", network, None, None)

@@ -10,6 +10,7 @@ to calibrate by (`ENOUGH`) unless more is asked for; the rest is learnt from.
 """
 
 import csv
+import functools
 import hashlib
 import io
 import os
@@ -71,30 +72,36 @@ def split(
             raise UsageError(f"{name} is {share}: expected a share from 0 to less than 1")
     if validation + test >= 1:
         raise UsageError(f"validation ({validation}) and test ({test}) leave nothing to train on")
-    part = index.part.copy()
-    part[part == ""] = "train"
-    part[index.labels == UNLABELLED] = "pile"
+    part = _filled_in(index)
     given = {str(p) for p in np.unique(part)}
     if "val" not in given:
-        rows = np.flatnonzero(part == "train")
+        rows = _shuffled(index, seed)
         if usual:
             enough = max(ENOUGH, ENOUGH_A_CLASS * len(index.classes)) / max(len(rows), 1)
             validation = min(validation, enough)
         shares = {"val": validation, "test": 0.0 if "test" in given else test}
-        for name, chosen in _divided(index, rows, shares, seed, groups).items():
+        for name, chosen in _divided(index, rows, shares, groups).items():
             part[chosen] = name
     return index.with_part(part).with_warnings(*_small_classes(index.with_part(part)))
 
 
+def _filled_in(index: ImageIndex) -> NDArray[np.str_]:
+    """(N,) the part of each row, where what is still to be divided is train, and what has no label is the pile."""
+    part = index.part.copy()
+    part[part == ""] = "train"
+    part[index.labels == UNLABELLED] = "pile"
+    return part
+
+
 def _divided(
-    index: ImageIndex, rows: NDArray[np.int64], shares: dict[str, float], seed: int, groups: NDArray[np.int64] | None
+    index: ImageIndex, rows: list[int], shares: dict[str, float], groups: NDArray[np.int64] | None
 ) -> dict[str, list[int]]:
-    """The rows taken out of train, by their new part: groups in a random order, each to the first part with room."""
+    """The rows taken out of train, by their new part: groups in the rows' order, each to the first part with room."""
     labels = index.labels.tolist()
     room = _targets(np.bincount(index.labels[rows], minlength=len(index.classes)), shares)
     members: dict[int, list[int]] = defaultdict(list)
     group_of = range(len(index)) if groups is None else groups.tolist()
-    for row in _shuffled(index, rows.tolist(), seed):
+    for row in rows:
         members[group_of[row]].append(row)
     taken: dict[str, list[int]] = {name: [] for name in shares}
     places = sum(map(sum, room.values()))
@@ -125,8 +132,11 @@ def _targets(counts: NDArray[np.int64], shares: dict[str, float]) -> dict[str, l
     return {name: target.tolist() for name, target in targets.items()}
 
 
-def _shuffled(index: ImageIndex, rows: list[int], seed: int) -> list[int]:
-    """Rows in an order that depends on the seed and on each one's own path."""
+@functools.lru_cache(maxsize=1)
+def _shuffled(index: ImageIndex, seed: int) -> list[int]:
+    """The rows to divide, in an order that depends on the seed and on each one's own path. The last order is kept:
+    training divides the same index before it is packed and, by groups, after that."""
+    rows = np.flatnonzero(_filled_in(index) == "train").tolist()
     paths = _portable(index, rows)
     key = f"{seed}\0".encode()
     ranks = [hashlib.blake2b(key + os.fsencode(path), digest_size=8).digest() for path in paths]

@@ -66,10 +66,13 @@ FEW, FEW_MEMBERS = 20_000, 2
 of imagenette128 (9,000 pictures) ended at 0.902 with width 1 and 17 passes, at 0.901 with width 1.25 and 15, at 0.911
 with two of width 0.875 and depth 3, 16 passes each."""
 
-MEASURED, PLACES = 4, 600_000
+MEASURED, PLACES = 4, 300_000
 """A CPU measures at least a batch divided by the one, and not more of it than has so many places. A quarter of 512
 pictures of 16 px made half as many a second as all of them (width 1): part of what a step takes does not depend on how
 many there are. Of large pictures a quarter is enough."""
+
+CHANCE = 0.8
+"""A step at a smaller share than this of the expected rate may have been held up by another program."""
 
 LOOKING = 0.15
 """Share of the time that looks at scored pictures may take."""
@@ -115,11 +118,18 @@ def fit_to_time(
     scored = int(np.isin(packed.index.part, ("val", "test")).sum())
     end = time.monotonic() + seconds
 
-    def measured(kind: Kind, rate: float) -> Pace:
-        # One step each: what the first of all steps waits for, that at the whole side has waited for.
-        smaller = {side: training_rate(plan, packed, runtime, kind, side, 1) for side in {*sides} - {size}}
-        gain = float(np.mean([{size: rate, **smaller}[side] / rate for side in sides]))
-        return Pace(rate, gain, looking_rate(plan, packed, runtime, kind))
+    def timed(kind: Kind, side: int, expected: float) -> float:
+        """Pictures a second: of one step, and of another where that was slower than expected by what may be chance."""
+        rate = training_rate(plan, packed, runtime, kind, side)
+        return rate if rate > CHANCE * expected else max(rate, training_rate(plan, packed, runtime, kind, side))
+
+    def measured(kind: Kind, rates: dict[int, float]) -> Pace:
+        """From the rates that are known, by side; the others are measured, small sides first."""
+        for side in sorted({*sides} - {*rates}):
+            expected = max((rate * (less / side) ** 2 for less, rate in rates.items() if less < side), default=0.0)
+            rates[side] = timed(kind, side, expected)
+        gain = float(np.mean([rates[side] / rates[size] for side in sides]))
+        return Pace(rates[size], gain, looking_rate(plan, packed, runtime, kind))
 
     def scoring(pace: Pace, members: int) -> float:
         """Seconds that looks at scored pictures take."""
@@ -133,7 +143,8 @@ def fit_to_time(
         return cost(kind, classes, size) / cost(than, classes, size)
 
     near = Kind(MEMBER)
-    known, whole = {near: measured(near, training_rate(plan, packed, runtime, near, size))}, {near}
+    training_rate(plan, packed, runtime, near, min(sides))  # the first of all steps waits for much
+    known, whole = {near: measured(near, {})}, {near}
     # What ends or slows a training by its validations would take a finished member's figures for those of the next.
     judged = plan.recipe.patience is not None or plan.recipe.schedule.startswith("plateau")
     most = 1 if judged else FEW_MEMBERS if pictures < FEW else MEMBERS
@@ -147,10 +158,10 @@ def fit_to_time(
         if passes(pace, members) < enough and not last:
             continue
         if kind not in known:
-            pace = known[kind] = pace.at(training_rate(plan, packed, runtime, kind, size))
+            pace = known[kind] = pace.at(timed(kind, size, pace.rate))
             near = kind
         if kind not in whole and (passes(pace, members) >= enough or last):
-            pace = known[kind] = measured(kind, pace.rate)
+            pace = known[kind] = measured(kind, {size: pace.rate})
             whole.add(kind)
         if passes(pace, members) >= enough or last:
             break
@@ -178,14 +189,15 @@ def cost(kind: Kind, classes: int, size: int) -> int:
     """Multiply-adds of a picture in the speednet made for `size` px."""
     with torch.device("meta"):
         network = build_model(kind.spec(), classes=classes, size=size)
-    # Whatever is in its weights: on "meta" a picture would have torch import its compiler, which takes longer.
-    return summary(network.to_empty(device="cpu"), size).multiply_adds
+    # Zeros for weights: on "meta" a picture would have torch import its compiler, and so would `to_empty`.
+    whole = network._apply(lambda t: torch.zeros(t.shape, dtype=t.dtype))  # type: ignore[no-untyped-call]
+    return summary(whole, size).multiply_adds
 
 
-def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind, side: int, steps: int = 2) -> float:
-    """Pictures of `side` px a second in forward and backward passes of a speednet for the plan, at best.
+def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind, side: int) -> float:
+    """Pictures of `side` px a second in a forward and a backward pass of a speednet for the plan.
 
-    The steps are those of the later part of training.
+    The step is one of the later part of training. On a GPU the second one counts: kernels are chosen in the first.
     """
     classes = len(packed.index.classes)
     network = build_model(kind.spec(), classes=classes, size=plan.preprocess.size)
@@ -197,28 +209,26 @@ def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kin
         rows = rows[: max(1, len(rows) // MEASURED, PLACES // side**2)]
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
     labels = torch.from_numpy(packed.index.labels[rows]).clamp_min(0).to(runtime.device)
-    best = float("inf")
-    for _ in range(steps):
+    for _ in range(1 if runtime.device == "cpu" else 2):
         start = time.monotonic()
         with runtime.autocast():
             logits = network(pipeline.inputs(stored, side)).float()
         F.cross_entropy(logits, labels).backward()
         # Reading a value waits for the device to finish.
         float(logits.detach()[0, 0])
-        best = min(best, time.monotonic() - start)
-    return len(rows) / best
+        seconds = time.monotonic() - start
+    return len(rows) / seconds
 
 
 @torch.inference_mode()
 def looking_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind) -> float:
-    """Looks a second at pictures that are scored, in float32, at best of two."""
+    """Looks a second at pictures that are scored, in float32."""
     network = build_model(kind.spec(), classes=2, size=plan.preprocess.size)
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device).eval()
     rows = np.arange(min(at_once(runtime.device, plan.preprocess.size), len(packed)))
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
-    best = float("inf")
-    for _ in range(2):
+    for some in (stored[:8], stored):  # the first looks build their kernels
         start = time.monotonic()
-        float(network(pipeline.inputs(stored))[0, 0])
-        best = min(best, time.monotonic() - start)
-    return len(rows) / best
+        float(network(pipeline.inputs(some))[0, 0])
+        seconds = time.monotonic() - start
+    return len(rows) / seconds

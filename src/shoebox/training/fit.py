@@ -98,6 +98,7 @@ def fit(
         end = (began if started is None else started) + 60 * recipe.minutes if recipe.minutes else None
         if not previous:
             made = with_measured_normalisation(made, packed)
+        session = None
         if made.recipe.engine == "transfer":
             made, session = open_transfer(
                 made,
@@ -112,17 +113,17 @@ def fit(
                 progress=progress,
                 on_epoch=on_epoch,
             )
-        else:
-            if not previous:
-                if end is not None and made.recipe.model == "speednet":
-                    made = fit_to_time(made, packed, runtime, end - time.monotonic(), progress)
-                write_down(folder, made, index, (*index.skipped, *packed.skipped))
-            session = open_session(made, runtime, packed, folder / "checkpoints", progress)
-            if end is not None:
-                if reserve:
-                    end -= reserve(session.pipeline, packed)
-                session.clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
-        with memory_kept():
+        with memory_kept():  # that of the planner's steps serves training's
+            if session is None:
+                if not previous:
+                    if end is not None and made.recipe.model == "speednet":
+                        made = fit_to_time(made, packed, runtime, end - time.monotonic(), progress)
+                    write_down(folder, made, index, (*index.skipped, *packed.skipped))
+                session = open_session(made, runtime, packed, folder / "checkpoints", progress)
+                if end is not None:
+                    if reserve:
+                        end -= reserve(session.pipeline, packed)
+                    session.clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
             drain(session, folder, on_epoch)
         if made.recipe.engine == "transfer":
             progress.say(outcome(session))

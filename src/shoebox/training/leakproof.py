@@ -77,9 +77,10 @@ def remarks(index: ImageIndex, kin: Kin) -> list[str]:
     if two.any():
         lines.append(f"{two.sum():,} pictures are there under two labels: shoebox check shows them")
     given = np.isin(index.part, ("train", *MEASURING))
-    leaks = _spread(groups, index.part, given) & np.isin(index.part, MEASURING)
+    parts = np.isin(index.part, MEASURING[0]) + 2 * np.isin(index.part, MEASURING[1])
+    leaks = _spread(groups, parts, given) & (parts > 0)
     if leaks.any():
-        share = leaks.sum() / np.isin(index.part, MEASURING).sum()
+        share = leaks.sum() / (parts > 0).sum()
         lines.append(
             f"{leaks.sum():,} pictures of val or test ({share:.1%}) have their like in another part, so scores are too "
             "good: shoebox check shows them, shoebox fix --drop-duplicates takes them out"
@@ -87,11 +88,11 @@ def remarks(index: ImageIndex, kin: Kin) -> list[str]:
     return lines
 
 
-def _spread(groups: NDArray[np.int64], values: NDArray[np.generic], counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(N,) whether a row is counted and its group has counted rows of several values."""
-    numbers = np.unique(values, return_inverse=True)[1]
-    pairs = np.unique(np.stack([groups[counted], numbers[counted]], 1), axis=0)
-    several = np.bincount(pairs[:, 0], minlength=int(groups.max(initial=0)) + 1) > 1
+def _spread(groups: NDArray[np.int64], values: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,) whether a row is counted and its group has counted rows of several values, which are whole numbers ≥ 0."""
+    many = int(values.max(initial=0)) + 1
+    pairs = np.unique(groups[counted] * many + values[counted])
+    several = np.bincount(pairs // many, minlength=int(groups.max(initial=0)) + 1) > 1
     found: NDArray[np.bool_] = several[groups] & counted
     return found
 

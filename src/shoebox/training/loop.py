@@ -116,7 +116,8 @@ def update(session: Session, batch: Batch) -> None:
         parameter.requires_grad_(False)
     side = side_at(moment, session.pipeline.size, recipe.grow or 1.0)
     if side != session.side:
-        give_back_memory()
+        if session.side:
+            give_back_memory()
         session.side = side
     inputs = session.pipeline.inputs(pictures, side)
     with session.runtime.autocast():

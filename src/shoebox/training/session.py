@@ -35,9 +35,8 @@ from shoebox.training.optimizer import build_optimizer, build_schedule
 from shoebox.training.planner import Plan
 from shoebox.training.state import Parts, TrainState, checkpoints, load_checkpoint
 
-PREPARED_PIXELS, PREPARED_LEAST = 5000 * 32**2, 128
-"""Pixels, and pictures at least, that a network is prepared with: all its patches are in memory at once, nine gigabytes
-of them for 5,000 pictures of 128 px."""
+PREPARED_PIXELS, PREPARED_LEAST = 2000 * 32**2, 256
+"""Pixels, and pictures at least, that a network is prepared with."""
 
 
 @dataclass

@@ -202,13 +202,13 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
     with torch.inference_mode():
         network = fold(pipeline.network, pipeline.inputs(batch[:4]))
         network.turn(1.0)  # a resumed run's network may not all have trained yet; in the end all of it answers
-        for _ in range(3):
+        for _ in range(2):
             start = time.monotonic()
             pipeline.seen(pipeline.inputs(batch), network).sum().item()
             seconds.append(time.monotonic() - start)
     validation = validation_pictures / max(pictures, 1)
-    # The first builds its kernels. Not the fastest of the others: what they all take must have its time.
-    a_picture = float(np.mean(seconds[1:])) / size * (1 + validation) + RESULTS_SECONDS_A_PICTURE
+    # Folding has built the kernels. Not the faster of the two: what they all take must have its time.
+    a_picture = float(np.mean(seconds)) / size * (1 + validation) + RESULTS_SECONDS_A_PICTURE
     return a_picture * pictures + RESULTS_SECONDS
 
 
