@@ -71,6 +71,9 @@ MEASURED, PLACES = 4, 300_000
 pictures of 16 px made half as many a second as all of them (width 1): part of what a step takes does not depend on how
 many there are. Of large pictures a quarter is enough."""
 
+WARMING, LOOKED_AT = 8, 128
+"""Pictures of a pass that is not timed, and at most of one that is scored."""
+
 CHANCE = 0.8
 """A step at a smaller share than this of the expected rate may have been held up by another program."""
 
@@ -143,7 +146,7 @@ def fit_to_time(
         return cost(kind, classes, size) / cost(than, classes, size)
 
     near = Kind(MEMBER)
-    training_rate(plan, packed, runtime, near, min(sides))  # the first of all steps waits for much
+    training_rate(plan, packed, runtime, near, min(sides), WARMING)  # the first of all steps waits for much
     known, whole = {near: measured(near, {})}, {near}
     # What ends or slows a training by its validations would take a finished member's figures for those of the next.
     judged = plan.recipe.patience is not None or plan.recipe.schedule.startswith("plateau")
@@ -151,7 +154,10 @@ def fit_to_time(
     choices = [choice for choice in CHOICES if choice[1] <= most]
     if decided:
         choices = [(Kind(width), 1) for width in WIDTHS]
+    dearest = max(passes(known[near], 1) / dearer(near, Kind(1.0)), 0.0)
     for kind, members in choices:
+        if kind.width > MEMBER and not decided and dearest < members * EPOCHS:
+            continue  # what is dearer still needs no counting of its multiply-adds
         enough = decided or members * EPOCHS * dearer(Kind(kind.width), Kind(1.0))
         last = (kind, members) == choices[-1]
         pace = known.get(kind) or known[near].at(known[near].rate / dearer(kind, near))
@@ -194,8 +200,10 @@ def cost(kind: Kind, classes: int, size: int) -> int:
     return summary(whole, size).multiply_adds
 
 
-def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind, side: int) -> float:
-    """Pictures of `side` px a second in a forward and a backward pass of a speednet for the plan.
+def training_rate(
+    plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind, side: int, most: int | None = None
+) -> float:
+    """Pictures of `side` px a second in a forward and a backward pass of a speednet for the plan, of `most` at most.
 
     The step is one of the later part of training. On a GPU the second one counts: kernels are chosen in the first.
     """
@@ -204,7 +212,7 @@ def training_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kin
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device).train()
     for parameter in network.resting(1.0):
         parameter.requires_grad_(False)
-    rows = np.arange(min(plan.recipe.batch_size or 1, len(packed)))
+    rows = np.arange(min(plan.recipe.batch_size or 1, len(packed)))[:most]
     if runtime.device == "cpu":
         rows = rows[: max(1, len(rows) // MEASURED, PLACES // side**2)]
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
@@ -225,9 +233,9 @@ def looking_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind
     """Looks a second at pictures that are scored, in float32."""
     network = build_model(kind.spec(), classes=2, size=plan.preprocess.size)
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device).eval()
-    rows = np.arange(min(at_once(runtime.device, plan.preprocess.size), len(packed)))
+    rows = np.arange(min(at_once(runtime.device, plan.preprocess.size), LOOKED_AT, len(packed)))
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
-    for some in (stored[:8], stored):  # the first looks build their kernels
+    for some in (stored[:WARMING], stored):  # the first looks build their kernels
         start = time.monotonic()
         float(network(pipeline.inputs(some))[0, 0])
         seconds = time.monotonic() - start
