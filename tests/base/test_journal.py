@@ -1,5 +1,6 @@
 """The journal: whatever the tree and the plan, and wherever it is killed, nothing is lost and undo restores all."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -18,7 +19,8 @@ from killing import Killed, Killer, picture_of
 
 from shoebox.base import copying, journal, ledger, moves
 from shoebox.base.errors import ShoeboxError, UsageError
-from shoebox.base.journal import Step, apply, plan, resume, steps_of, undo
+from shoebox.base.journal import Step, apply, plan, resume, steps_of, undo, undo_last
+from shoebox.base.ledger import SHELF, next_journal
 
 NAMES = st.sampled_from(["a", "b.jpg", "ü\U0001f600", "new\nline", "bad\udcff", "=x()", "-rf", "with space", "A"])
 FOLDERS = st.sampled_from(["", "one", "one/two", "other"])
@@ -105,6 +107,29 @@ def test_a_half_applied_journal_can_be_undone(plan_, moment, after):
         died(apply, written, moment, after)
         assert not undo(written).failures
         assert picture_of(root) == before
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_what_a_killed_undo_left_is_taken_back_by_the_folder_s_next_one(tmp_path, after):
+    """At its last moments too, when only an empty folder is left."""
+    deaths = 0
+    for moment in range(1, 30):
+        root = tmp_path / f"{moment}"
+        grow(root, {("one", "a"): b"a", ("one", "b"): b"b"})
+        (root / SHELF).mkdir()
+        steps = [Step("move", root / "one" / name, root / "new" / "deep" / name) for name in "ab"]
+        before = picture_of(root / "one")
+        written = plan(next_journal(root, "sort"), steps)
+        apply(written)
+        if died(undo, written, moment, after):
+            deaths += 1
+            with contextlib.suppress(UsageError):  # killed after its last word
+                undo_last(root)
+        assert picture_of(root / "one") == before
+        assert not (root / "new").exists()
+        with pytest.raises(UsageError, match="nothing"):
+            undo_last(root)
+    assert deaths > 6
 
 
 def died(call, written, moment, after):

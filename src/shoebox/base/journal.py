@@ -194,7 +194,9 @@ def _forward(ledger: Ledger, progress: Progress) -> Outcome:
         with contextlib.suppress(OSError):  # every step into it says so itself
             Path(folder).mkdir()
     waiting = [i for i in range(len(ledger.steps)) if i not in ledger.done]
-    return _each(ledger, waiting, _carry_out, "done", progress)
+    outcome = _each(ledger, waiting, _carry_out, "done", progress)
+    ledger.note({"ended": "done"}, durably=True)
+    return outcome
 
 
 def _backward(ledger: Ledger, progress: Progress) -> Outcome:
@@ -205,6 +207,7 @@ def _backward(ledger: Ledger, progress: Progress) -> Outcome:
     for folder in reversed(ledger.folders):
         with contextlib.suppress(OSError):  # something else is in it by now, or it is gone
             Path(folder).rmdir()
+    ledger.note({"ended": "undone"}, durably=True)  # until then it stands, so that no empty folder is left
     return outcome
 
 
@@ -229,7 +232,6 @@ def _each(
     for folder in {step.source.parent for step in steps} | {step.target.parent for step in steps}:
         if folder.is_dir():
             sync_folder(folder)
-    ledger.note({"ended": word}, durably=True)
     return Outcome(len(ledger.steps) - len(failures), tuple(failures))
 
 

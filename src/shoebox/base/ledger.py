@@ -46,6 +46,7 @@ class Ledger:
         done, undone: numbers of steps.
         copies: number of a step → the copies it has made.
         undoing: an undo has begun.
+        cleared: and come to its end, the folders that the plan made included.
         file: open for appending, or None.
     """
 
@@ -59,6 +60,7 @@ class Ledger:
     undone: set[int] = field(default_factory=set)
     copies: dict[int, list[Identity]] = field(default_factory=dict)
     undoing: bool = False
+    cleared: bool = False
     file: IO[str] | None = None
 
     @property
@@ -69,7 +71,7 @@ class Ledger:
     @property
     def stands(self) -> bool:
         """Whether there is anything to take back."""
-        return not self.undoing or self.waiting > 0
+        return not self.undoing or self.waiting > 0 or not self.cleared
 
     def take(self, line: dict[str, Any]) -> None:
         """Learn from a line."""
@@ -80,6 +82,7 @@ class Ledger:
         elif "copy" in line:
             self.copies.setdefault(line["copy"], []).append(_identity(line["identity"]))
         self.undoing = self.undoing or "undoing" in line
+        self.cleared = self.cleared or line.get("ended") == "undone"
 
     def note(self, line: dict[str, Any], *, durably: bool = False) -> None:
         """Append a line, and wait until it is on the disk where that matters."""
