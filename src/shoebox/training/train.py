@@ -37,7 +37,7 @@ from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
-RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 3.5, 0.0006
+RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 4.0, 0.0006
 """Time set aside for saving, metrics, intervals, tables, figures and leaving. On two cores they took about 2 s
 for 153 pictures, 10 to 11 s for 12,500."""
 
@@ -206,10 +206,10 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
             start = time.monotonic()
             pipeline.seen(pipeline.inputs(batch), network).sum().item()
             seconds.append(time.monotonic() - start)
-    validation = validation_pictures / max(pictures, 1)
-    # Folding has built the kernels. Not the faster of the two: what they all take must have its time.
-    a_picture = float(np.mean(seconds)) / size * (1 + validation) + RESULTS_SECONDS_A_PICTURE
-    return a_picture * pictures + RESULTS_SECONDS
+    # The last epoch's validation takes one look at each. Folding has built the kernels; not the faster of the two: what
+    # they all take must have its time.
+    scored = pictures + validation_pictures / pipeline.preprocess.looks
+    return float(np.mean(seconds)) / size * scored + RESULTS_SECONDS_A_PICTURE * pictures + RESULTS_SECONDS
 
 
 def free_folder(parent: Path, name: str) -> Path:

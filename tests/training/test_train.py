@@ -1,0 +1,31 @@
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from shoebox.base.recipe import Recipe
+from shoebox.data.pack import pack
+from shoebox.data.sources import open_source
+from shoebox.data.split import split
+from shoebox.models import build_model
+from shoebox.pipeline import Pipeline
+from shoebox.training import train
+from shoebox.training.planner import plan
+
+
+@pytest.mark.parametrize(("recipe", "looks"), [(Recipe(), 1), (Recipe.load("fast"), 6)])
+def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeypatch, recipe, looks):
+    """Where any batch takes a second: all that is scored, in all looks, and validation once more in one."""
+    index = split(open_source(make_folder(tmp_path / "data", {"cat": 40, "dog": 40}, size=(32, 32))))
+    made = plan(recipe.override({"minutes": 1}), index)
+    packed = pack(index, made.preprocess)
+    assert made.preprocess.looks == looks
+    counts = {part: int((index.part == part).sum()) for part in ("val", "test")}
+    pipeline = Pipeline(build_model("speednet(width=0.25)", classes=2, size=32), made.preprocess)
+    ticks = itertools.count()
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    batch = min(256 // looks, len(packed))
+    wanted = (counts["val"] + counts["test"] + counts["val"] / looks) / batch
+    wanted += train.RESULTS_SECONDS + train.RESULTS_SECONDS_A_PICTURE * (counts["val"] + counts["test"])
+    assert counts["val"] > 0
+    assert train.seconds_of_scoring(pipeline, packed) == pytest.approx(wanted)
