@@ -109,9 +109,10 @@ def test_a_half_applied_journal_can_be_undone(plan_, moment, after):
         assert picture_of(root) == before
 
 
+@pytest.mark.parametrize("blocked", [False, True])
 @pytest.mark.parametrize("after", [False, True])
-def test_what_a_killed_undo_left_is_taken_back_by_the_folder_s_next_one(tmp_path, after):
-    """At its last moments too, when only an empty folder is left."""
+def test_what_a_killed_undo_left_is_taken_back_by_the_folder_s_next_one(tmp_path, after, blocked):
+    """At its last moments too, when only an empty folder is left; where an undo had ended with a failure as well."""
     deaths = 0
     for moment in range(1, 30):
         root = tmp_path / f"{moment}"
@@ -121,6 +122,10 @@ def test_what_a_killed_undo_left_is_taken_back_by_the_folder_s_next_one(tmp_path
         before = picture_of(root / "one")
         written = plan(next_journal(root, "sort"), steps)
         apply(written)
+        if blocked:
+            (root / "one" / "a").touch()
+            assert undo(written).failures
+            (root / "one" / "a").unlink()
         if died(undo, written, moment, after):
             deaths += 1
             with contextlib.suppress(UsageError):  # killed after its last word

@@ -25,13 +25,12 @@ from pathlib import Path
 from shoebox.base.copying import GROUP, copy_ahead, copy_step
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.files import lock, sync_folder
-from shoebox.base.ledger import Ledger, Operation, Step, journals, read_ledger, write_ledger
+from shoebox.base.ledger import Ledger, Step, journals, read_ledger, write_ledger
 from shoebox.base.moves import Crossing, Identity, identity, is_regular, move
 from shoebox.base.progress import QUIET, Progress, printable
 
 __all__ = [
     "Failure",
-    "Operation",
     "Outcome",
     "Step",
     "apply",
@@ -143,8 +142,7 @@ def finish(folder: Path, verb: str, *, progress: Progress = QUIET) -> None:
         verb: only with journals of this one.
     """
     for path in journals(folder, verb):
-        waiting = read_ledger(path).waiting
-        if waiting:
+        if waiting := read_ledger(path).waiting:
             progress.say(f"{path}: going on with {waiting:,} files")
             resume(path, progress=progress)
 

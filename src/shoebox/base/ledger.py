@@ -79,6 +79,7 @@ class Ledger:
             self.done.add(line["done"])
         elif "undone" in line:
             self.undone.add(line["undone"])
+            self.cleared = False  # an undo that came to its end with failures goes on
         elif "copy" in line:
             self.copies.setdefault(line["copy"], []).append(_identity(line["identity"]))
         self.undoing = self.undoing or "undoing" in line

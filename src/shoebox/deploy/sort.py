@@ -16,8 +16,8 @@ from typing import Any
 
 from shoebox.base import journal
 from shoebox.base.errors import ShoeboxError, UsageError
-from shoebox.base.journal import Operation, Step
-from shoebox.base.ledger import journals, next_journal, read_ledger
+from shoebox.base.journal import Step
+from shoebox.base.ledger import Operation, journals, next_journal, read_ledger
 from shoebox.base.moves import identity
 from shoebox.base.progress import QUIET, Progress
 from shoebox.base.tables import Row, write_rows
