@@ -19,7 +19,7 @@ WIDTHS = (1.0, 0.75)
 def measure(data: str, batch_size: int = 512, rounds: int = 7) -> dict[str, object]:
     """FLOPs counted by hooks (backward: twice the forward), products and steps measured in turn, the best of each.
 
-    Counted as a convolution's definition has them; in float32 and on processors with AVX512-FP16 Shoebox does with
+    Counted as a convolution's definition has them; in float32 and where a CPU multiplies 16 bits Shoebox does with
     fewer (`shoebox.base.winograd`), so that a share may exceed 1.
 
     The shares are of the product in float32 (sgemm), and of that in the type that the steps compute in.

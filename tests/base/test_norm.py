@@ -13,11 +13,16 @@ from shoebox.base.norm import norm_gelu
 pytestmark = pytest.mark.skipif(arithmetic.library() is None, reason="no compiled arithmetic here")
 
 
-@pytest.fixture(params=[16, 8], ids=["widest", "8 lanes"], autouse=True)
+@pytest.fixture(params=[32, 16, 8], ids=["widest", "16 lanes", "8 lanes"], autouse=True)
 def lanes(request):
     arithmetic.library().arithmetic_limit(request.param)
     yield
-    arithmetic.library().arithmetic_limit(16)
+    arithmetic.library().arithmetic_limit(32)
+
+
+def require_16_bits():
+    if arithmetic.lanes(halves=True) == 0:
+        pytest.skip("this processor multiplies no 16 bits, or none in vectors so wide")
 
 
 def settled_norm(channels):
@@ -31,6 +36,7 @@ def settled_norm(channels):
 @pytest.mark.parametrize("channels", [16, 20, 48])
 @pytest.mark.parametrize(("scale", "offset"), [(1, 0), (3, 100), (1e-3, 0)])
 def test_it_computes_what_torch_does_and_the_statistics_follow(channels, scale, offset):
+    require_16_bits()
     torch.manual_seed(0)
     norm = settled_norm(channels)
     exact = copy.deepcopy(norm).double()
@@ -84,9 +90,9 @@ def test_channels_that_do_not_fit_are_for_torch_to_complain_of():
         norm_gelu(settled_norm(16), torch.randn(64, 24, 16, 16))
 
 
-@pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
 @pytest.mark.parametrize("channels", [16, 20, 48])
 def test_maps_in_bfloat16_are_read_and_written_as_such(channels):
+    require_16_bits()
     torch.manual_seed(0)
     norm = settled_norm(channels)
     exact = copy.deepcopy(norm)
@@ -103,8 +109,8 @@ def test_maps_in_bfloat16_are_read_and_written_as_such(channels):
     assert float((mine.grad.float() - theirs.grad).norm() / theirs.grad.norm()) < 5e-3
 
 
-@pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
 def test_gelu_and_its_slope_are_right_in_bfloat16_near_and_far():
+    require_16_bits()
     torch.manual_seed(0)
     norm = settled_norm(16)
     nn.init.ones_(norm.weight)

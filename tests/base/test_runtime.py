@@ -47,26 +47,30 @@ def test_memory_kept_ends_with_its_block_and_nothing_else_changes() -> None:
     assert total() == 4 << 22
 
 
-def test_the_faster_arithmetic_is_chosen_and_fp16_only_for_networks_made_for_it(monkeypatch) -> None:
-    monkeypatch.setattr(arithmetic, "lanes", lambda halves=False: 32)
+@pytest.mark.parametrize(("lanes", "halves"), [(32, "fp16"), (16, "bf16")])
+def test_the_faster_arithmetic_is_chosen_and_halves_only_for_networks_made_for_them(monkeypatch, lanes, halves) -> None:
+    monkeypatch.setattr(arithmetic, "lanes", lambda halves=False: lanes)
     chosen = {}
     for bf16, half in ((0.4, 1.6), (2.5, 1.6), (2.0, 2.4), (1.2, 1.05)):
         monkeypatch.setattr(runtime, "bf16_gain", lambda gain=bf16: gain)
         monkeypatch.setattr(runtime, "half_gain", lambda gain=half: gain)
-        chosen[bf16, half] = [choose_runtime("cpu", halves=made_for_it).precision for made_for_it in (True, False)]
+        found = [choose_runtime("cpu", halves=made_for_it) for made_for_it in (True, False)]
+        chosen[bf16, half] = [(one.precision, one.halves) for one in found]
     assert chosen == {
-        (0.4, 1.6): ["fp16", "fp32"],
-        (2.5, 1.6): ["bf16", "bf16"],
-        (2.0, 2.4): ["fp16", "bf16"],
-        (1.2, 1.05): ["fp32", "fp32"],
+        (0.4, 1.6): [(halves, True), ("fp32", False)],
+        (2.5, 1.6): [("bf16", False), ("bf16", False)],
+        (2.0, 2.4): [(halves, True), ("bf16", False)],
+        (1.2, 1.05): [("fp32", False), ("fp32", False)],
     }
 
 
-@pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
-def test_fp16_is_measured_and_ends_with_its_block() -> None:
+@pytest.mark.skipif(not arithmetic.products(), reason="this processor multiplies no 16 bits")
+def test_16_bits_are_measured_and_end_with_their_block() -> None:
     assert 0.2 < runtime.half_gain() < 20
-    asked = choose_runtime("cpu", "fp16", halves=True)
-    assert asked.halves and not choose_runtime("cpu", "fp16").halves
+    precision: runtime.Precision = "fp16" if arithmetic.products() == "fp16" else "bf16"
+    asked = choose_runtime("cpu", precision, halves=True)
+    assert asked.precision == precision and asked.halves and not choose_runtime("cpu", precision).halves
+    assert not choose_runtime("cpu", "fp16" if precision == "bf16" else "bf16", halves=True).halves
     with asked.autocast():
         assert halves_wanted() and not torch.is_autocast_enabled("cpu")
     assert not halves_wanted()

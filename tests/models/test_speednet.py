@@ -67,7 +67,7 @@ def test_weights_without_a_border_answer_as_they_did():
     assert "border" not in weights
 
 
-@pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor has no AVX512-FP16")
+@pytest.mark.skipif(arithmetic.lanes(halves=True) == 0, reason="this processor multiplies no 16 bits")
 @pytest.mark.parametrize("count", [4, 128], ids=["too few for compiled convolutions", "enough"])
 def test_it_learns_in_16_bits_as_in_32(count):
     """The same step: a loss and gradients that are near, and float32 logits and weights."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 MOST_THREADS = 64
-VERSION = 3
+VERSION = 4
 """Of the compiled functions: those of another are not called."""
 
 
@@ -38,8 +38,10 @@ def library() -> Any:
             except (OSError, AttributeError):  # built for another machine, or from older sources
                 return None
             pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
-            found.winograd_forward.argtypes = [*[pointer] * 6, long, *[number] * 7, pointer]
-            found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 7, pointer]
+            found.winograd_scratch.argtypes = [number] * 5
+            found.winograd_scratch.restype = long
+            found.winograd_forward.argtypes = [*[pointer] * 6, long, *[number] * 6, pointer]
+            found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 6, pointer]
             found.norm_forward.argtypes = [*[pointer] * 7, long, long, number, ctypes.c_double, number, number, pointer]
             found.norm_backward.argtypes = [*[pointer] * 9, long, long, number, number, number, pointer]
             found.cut_windows.argtypes = [*[pointer] * 4, long, *[number] * 3]
@@ -73,6 +75,11 @@ def reaches(x: Tensor) -> bool:
 def lanes(halves: bool = False) -> int:
     """Numbers in a vector of this processor: floats, or numbers of 16 bits; 0 where it does not compute in these."""
     return int(library().arithmetic_lanes(halves)) if library() is not None else 0
+
+
+def products() -> str:
+    """The 16 bits that numbers are multiplied in with `halves`: "fp16" or "bf16"; "" where this processor does not."""
+    return {0: "", 32: "fp16"}.get(lanes(halves=True), "bf16")
 
 
 def threads() -> int:

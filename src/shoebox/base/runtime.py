@@ -31,7 +31,7 @@ class Runtime:
         device: "cpu", "cuda", "cuda:1", "mps".
         precision: "fp32", "bf16" or "fp16": the arithmetic of training's matrix products; weights stay float32.
         reason: why, in one line for the person.
-        halves: whether fp16 is that of `half_products`, on a CPU.
+        halves: whether it is that of `half_products`, on a CPU.
     """
 
     device: str
@@ -45,7 +45,7 @@ class Runtime:
 
         from shoebox.base.winograd import half_products
 
-        if self.halves and self.precision == "fp16":
+        if self.halves and self.precision != "fp32":
             return half_products()
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         return torch.autocast(self.device.split(":")[0], dtype, enabled=self.precision != "fp32")
@@ -74,28 +74,28 @@ def choose_device(device: str = "auto") -> str:
 def choose_runtime(device: str = "auto", precision: Precision = "auto", *, halves: bool = False) -> Runtime:
     """Decide what to run on and in which arithmetic, measuring where it matters (about 0.3 s on a CPU).
 
-    `halves`: for a network made for `half_products`, which a CPU with AVX512-FP16 may then train in fp16.
+    `halves`: for a network made for `half_products`; a CPU with AVX512-FP16 or AVX512-BF16 may then train it within.
     """
     import torch
 
-    from shoebox.base.arithmetic import lanes
+    from shoebox.base.arithmetic import products
 
     device = choose_device(device)
-    halves = halves and device == "cpu" and lanes(halves=True) > 0
+    made_for = products() if halves and device == "cpu" else ""
     if precision != "auto":
-        return Runtime(device, precision, f"{device} in {precision}, as asked", halves and precision == "fp16")
+        return Runtime(device, precision, f"{device} in {precision}, as asked", halves=precision == made_for)
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
         if torch.cuda.is_bf16_supported():
             return Runtime(device, "bf16", f"{name} in bf16")
         return Runtime(device, "fp32", f"{name} in fp32: it has no bf16")
     if device == "cpu":
-        gain, half = bf16_gain(), half_gain() if halves else 0.0
+        gain, half = bf16_gain(), half_gain() if made_for else 0.0
         threads = torch.get_num_threads()
         # No more is asked of it: where there is such arithmetic a step gains more than this one layer shows.
         if half > gain:
-            reason = f"{threads} CPU threads in fp16, measured {half:.1f} times as fast as fp32 here"
-            return Runtime(device, "fp16", reason, halves=True)
+            reason = f"{threads} CPU threads in {made_for}, measured {half:.1f} times as fast as fp32 here"
+            return Runtime(device, "fp16" if made_for == "fp16" else "bf16", reason, halves=True)
         # Below this the casts around torch's products eat what the products gain.
         if gain > 1.3:
             reason = f"{threads} CPU threads in bf16, measured {gain:.1f} times as fast as fp32 here"
@@ -115,7 +115,7 @@ def bf16_gain() -> float:
 
 @functools.cache
 def half_gain() -> float:
-    """The same of fp16 as `half_products` has it computed; for processors that can."""
+    """The same of what `half_products` has it computed in; for processors that can."""
     return _gain("bfloat16", "float32")
 
 

@@ -2,8 +2,9 @@
 torch elsewhere. The same numbers up to rounding (about 10⁻⁶ of their size), forward and backward.
 
 In: maps (N, C, H, W) and filters (K, C, 3, 3). Out: maps (N, K, H, W), or their maxima over 2×2. Within `half_products`
-in 16 bits, on processors that have these. A training step of `speednet(width=0.75)` took 0.6 of its time on two cores
-(AVX-512, float32), in 16 bits 0.4.
+in 16 bits, on processors that have these. On two cores a training step of `speednet(width=0.75)` took 0.6 of its time
+(an Intel Xeon, float32), in 16 bits 0.4 (AVX512-FP16); of `speednet(width=0.875)` 0.4 (an AMD EPYC, float32), 0.26 in
+16 bits (AVX512-BF16).
 """
 
 from __future__ import annotations
@@ -23,14 +24,6 @@ from shoebox.base.arithmetic import address, lanes, library, scratch, serves, th
 FEWEST_TILES, FEWEST_CHANNELS, FEWEST_PRODUCTS = 64, 16, 8192
 """Below so many squares of 4×4 in a batch, or so many times the channels of the side that has fewer, the transform of
 the filters costs more than it saves; below so many channels on either side, that of the maps does."""
-
-AT_ONCE, SUMS_AT_ONCE = 1_300_000, 1.5
-"""Bytes of transformed maps to hold at a time, so that they stay in a core's cache; for the gradient of the filters at
-least this multiple of its own bytes, which are read and written for each."""
-
-ROOM = 128
-"""Tiles to transform at a time at most: then what three vectors of outputs have of one frequency stays in the nearest
-cache while it meets all the inputs. The gradient of filters 224 × 224 took 0.9 of the time it took with 256."""
 
 
 class Conv3x3(nn.Conv2d):
@@ -75,11 +68,13 @@ _products = threading.local()
 @contextlib.contextmanager
 def half_products() -> Iterator[None]:
     """Within the block, `convolve` and its gradients are computed in numbers of 16 bits, where the processor has
-    AVX512-FP16; elsewhere it changes nothing. So is what is given maps in bfloat16 and filters in float32.
+    AVX512-FP16 or AVX512-BF16; elsewhere it changes nothing. So is what is given maps in bfloat16 and filters in
+    float32.
 
-    Maps and their gradients are rounded to bfloat16. What is multiplied is float16, brought by a power of 2 into the
-    range that this has; where that is not enough, it is computed again in float32. Filters, their gradients and sums
-    over many tiles stay float32. An output differs by 1 to 3 % of its size, at random.
+    Maps and their gradients are rounded to bfloat16. With AVX512-FP16 what is transformed and multiplied is float16,
+    brought by a power of 2 into the range that this has; where that is not enough, it is computed again in float32.
+    With AVX512-BF16 alone what is multiplied is bfloat16, and the rest float32. Filters, their gradients and sums over
+    many tiles stay float32. An output differs by 1 to 3 % of its size, at random.
     """
     before = halves_wanted()
     _products.halves = lanes(halves=True) > 0
@@ -146,12 +141,10 @@ def _forward(
     y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     winners = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last) if pooled else None
     filters = filters.contiguous()
-    room, panel = _room(before, after, AT_ONCE, half)
-    spread = 36 * _whole(before, half) * _whole(after, half)
     too_large = library().winograd_forward(
         *map(address, (x, winners_in, filters, bias, y, winners)),
-        *(count, height, width, before, after, room, half, threads()),
-        address(scratch((spread + threads() * panel) // (2 if half else 1))),
+        *(count, height, width, before, after, half, threads()),
+        address(_scratch(before, after, False, half)),
     )
     if half and too_large:
         y, winners = _forward(x.float(), filters, bias, winners_in, sides, pooled)
@@ -164,28 +157,19 @@ def _filters(x: Tensor, gradient: Tensor, winners: Tensor | None) -> Tensor:
     after = gradient.shape[1]
     half = x.dtype == torch.bfloat16
     filters = torch.empty(3, 3, before, after)
-    sums = 36 * _whole(before, half) * _whole(after, half)
-    room, panel = _room(before, after, max(AT_ONCE, int(SUMS_AT_ONCE * sums * 4)), half)
     too_large = library().winograd_filters(
         *map(address, (x, filters, gradient, winners)),
-        *(count, height, width, before, after, room, half, threads()),
-        address(scratch(threads() * (sums + panel // (2 if half else 1)))),
+        *(count, height, width, before, after, half, threads()),
+        address(_scratch(before, after, True, half)),
     )
     if half and too_large:
         return _filters(x.float(), gradient.float(), winners)
     return filters.permute(3, 2, 0, 1)
 
 
-def _room(before: int, after: int, size: int, half: bool) -> tuple[int, int]:
-    """How many tiles to transform at a time within `size` bytes, in whole eights; and the numbers they take."""
-    numbers = _whole(before, half) + _whole(after, half)
-    room = max(8, min(ROOM, size // (36 * (2 if half else 4) * numbers) // 8 * 8))
-    return room, numbers * (36 * room + 1)
-
-
-def _whole(channels: int, half: bool) -> int:
-    """The channels with those that fill up a vector."""
-    return _ceil(channels, lanes(half)) * lanes(half)
+def _scratch(before: int, after: int, gradient: bool, half: bool) -> Tensor:
+    """The memory that a convolution, or the gradient of its filters, computes in."""
+    return scratch(_ceil(library().winograd_scratch(before, after, gradient, half, threads()), 4))
 
 
 def _ceil(a: int, b: int) -> int:

@@ -7,9 +7,10 @@
 #include "norm.h"
 
 static const Kernel NAME(kernel) = {
-    LANES, PART, ROWS, NAME(forward), NAME(filters), NAME(spread), NAME(collect), NAME(spread_of), NAME(activate),
+    LANES, PART, ROWS, sizeof(HELD), sizeof(REAL), NAME(forward), NAME(filters), NAME(spread), NAME(collect), NAME(spread_of), NAME(activate),
     NAME(activate_back), NAME(normalise_back)};
 #undef VEC
+#undef WIDE
 #undef FLOATS
 #undef BITS
 #undef LANES

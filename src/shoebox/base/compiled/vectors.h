@@ -1,8 +1,9 @@
 /* Vectors of one instruction set; included by kernel.h before the other headers.
 
-   Before it is included: REAL, the type that is computed in, and INTEGER, a whole number of its size; STORED, the type of
-   the maps' numbers; PART, floats in a vector; LANES, REALs in a vector, one or two times PART; NAME(f), the name of a
-   function for this instruction set. Further
+   Before it is included: REAL, the type that is computed in, and INTEGER, a whole number of its size; HELD, the type of
+   what is multiplied; STORED, the type of the maps' numbers; PART, floats in a vector; LANES, REALs in a vector, one or
+   two times PART; PAIRS, how many HELDs of PART places each are multiplied at a time; NAME(f), the name of a function for
+   this instruction set. Further
    LOAD_FEW(from, count), STORE_FEW(to, floats, count): fewer floats than a vector has;
    FROM_MAP(from, count), TO_MAP(to, floats, count): at most PART numbers of a map;
    WIDEN(from, count), NARROW(to, whole, count): at most LANES bytes from and to whole numbers;
@@ -10,10 +11,12 @@
 
 typedef REAL NAME(vec) __attribute__((vector_size(LANES * sizeof(REAL))));
 typedef INTEGER NAME(mask) __attribute__((vector_size(LANES * sizeof(REAL))));
+typedef HELD NAME(wide) __attribute__((vector_size(PART * PAIRS * sizeof(HELD))));
 typedef float NAME(part) __attribute__((vector_size(PART * 4)));
 typedef int32_t NAME(bits) __attribute__((vector_size(PART * 4)));
 typedef float NAME(loose) __attribute__((vector_size(PART * 4), aligned(4)));
 #define VEC NAME(vec)
+#define WIDE NAME(wide)
 #define FLOATS NAME(part)
 #define BITS NAME(bits)
 

@@ -1,13 +1,14 @@
 /* Winograd's convolutions for one instruction set: the products of panels, and the three convolutions; included by
    kernel.h after winograd_tiles.h.
 
-   Before it is included: ROWS, broadcasts that a product keeps sums for (it divides LANES / PAIRS); PAIRS, 2 where a
-   broadcast is of two numbers that lie side by side, else 1. Further
-   TIMES(vector, from): PART times PAIRS numbers, each times that of the PAIRS at `from` which stands in its place;
+   Before it is included: ROWS, broadcasts that a product keeps sums for (it divides LANES / SPAN); a broadcast is of PAIRS
+   numbers that lie side by side. Further
+   ADD_TIMES(sum, vector, from): sum, and PART times PAIRS numbers, each times that of the PAIRS at `from` which stands in
+   its place; where LANES is PART, sums hold those of PAIRS together;
    FOLD(to, to_other, vector, other): store the PART sums of PAIRS of the one and of the other;
-   EACH(from): PART numbers, each PAIRS times;
-   INTERLEAVE(vector): from PAIRS times PART to PART times PAIRS;
-   EVERY(parts, h): of PAIRS vectors of floats, taken as PART times PAIRS, those at h.
+   EACH(from): PART numbers, each SPAN times, or of PART channels TILES tiles each;
+   WEAVE(parts, scale): PAIRS vectors of floats, each times `scale`, as PART times PAIRS;
+   EVERY(parts, h): of SPAN vectors of floats, taken as PART times SPAN, those at h.
    Sums over many tiles are float, whatever REAL is. */
 
 /* The one-dimensional transforms of filters, and of their gradients back. */
@@ -31,54 +32,54 @@ static inline void NAME(filter3)(const FLOATS *g, int s, FLOATS *w, int u) {
 /* `columns` times PART outputs of ROWS tiles, from output vector `v` on: sums over the channels of what lies in panels.
    Meanwhile the filters at `next` are fetched, as many as those of one vector: all of them together fit no core's cache. */
 static inline __attribute__((always_inline)) void NAME(across_some)(
-    const REAL *a, const REAL *filters, const REAL *next, REAL *to, int depth, long panel, int v, const int columns) {
-    long step = (long)CEIL(depth, PAIRS) * LANES;
+    const HELD *a, const HELD *filters, const HELD *next, REAL *to, int depth, long panel, int v, const int columns) {
+    long step = (long)CEIL(depth, PAIRS) * PART * PAIRS;
     VEC sum[ROWS][3];
     for (int i = 0; i < ROWS; i++)
         for (int j = 0; j < columns; j++) sum[i][j] = (VEC){0};
     for (int first = 0; first < depth; first += LANES, a += panel) {
         int last = depth - first < LANES ? depth - first : LANES;
-        for (int p = 0; p < last; p += PAIRS, filters += LANES, next += LANES) {
-            VEC right[3];
+        for (int p = 0; p < last; p += PAIRS, filters += PART * PAIRS, next += PART * PAIRS) {
+            WIDE right[3];
             __builtin_prefetch(next, 0, 2);
-            for (int j = 0; j < columns; j++) right[j] = *(const VEC *)(filters + j * step);
+            for (int j = 0; j < columns; j++) right[j] = *(const WIDE *)(filters + j * step);
 #pragma GCC unroll 8
             for (int i = 0; i < ROWS; i++)
-                for (int j = 0; j < columns; j++) sum[i][j] += TIMES(right[j], a + i * LANES + p);
+                for (int j = 0; j < columns; j++) sum[i][j] = ADD_TIMES(sum[i][j], right[j], a + i * LANES + p);
         }
     }
     for (int j = 0; j < columns; j++)
         for (int i = 0; i < ROWS; i += 2) {
-            REAL *here = to + (v + j) / PAIRS * panel + (v + j) % PAIRS * PART + i * LANES;
+            REAL *here = to + (v + j) / SPAN * panel + (v + j) % SPAN * PART + i * LANES;
             FOLD(here, here + LANES, sum[i][j], sum[i + 1][j]);
         }
 }
 
-/* The sums of ROWS times PAIRS channels and `columns` times PART outputs over some tiles; unless these are the `first`, to
+/* The sums of ROWS times SPAN channels and `columns` times PART outputs over some tiles; unless these are the `first`, to
    those there are. */
 static inline __attribute__((always_inline)) void NAME(along_some)(
-    const REAL *a, const REAL *back, float *sums, int tiles, int first, long panel, long step, int v,
+    const HELD *a, const HELD *back, float *sums, int tiles, int first, long panel, long step, int v,
     const int columns) {
     VEC sum[ROWS][3];
-    const REAL *b[3];
-    for (int j = 0; j < columns; j++) b[j] = back + (v + j) / PAIRS * panel + (v + j) % PAIRS * PART;
+    const HELD *b[3];
+    for (int j = 0; j < columns; j++) b[j] = back + (v + j) / SPAN * panel + (v + j) % SPAN * PART;
     for (int i = 0; i < ROWS; i++)
         for (int j = 0; j < columns; j++) {
             sum[i][j] = (VEC){0};
-            for (int h = 0; h < PAIRS; h++) __builtin_prefetch(sums + j * step + i * LANES + h * PART, 1);
+            for (int h = 0; h < SPAN; h++) __builtin_prefetch(sums + j * step + i * LANES + h * PART, 1);
         }
-    for (int t = 0; t < tiles; t++) {
-        VEC right[3];
+    for (int t = 0; t < tiles; t += TILES) {
+        WIDE right[3];
         for (int j = 0; j < columns; j++) right[j] = EACH(b[j] + t * LANES);
 #pragma GCC unroll 8
         for (int i = 0; i < ROWS; i++)
-            for (int j = 0; j < columns; j++) sum[i][j] += TIMES(right[j], a + t * LANES + i * PAIRS);
+            for (int j = 0; j < columns; j++) sum[i][j] = ADD_TIMES(sum[i][j], right[j], a + t * LANES + i * PAIRS);
     }
     for (int i = 0; i < ROWS; i++)
         for (int j = 0; j < columns; j++) {
-            FLOATS parts[PAIRS];
+            FLOATS parts[SPAN];
             SPLIT(sum[i][j], parts, 1.f);
-            for (int h = 0; h < PAIRS; h++) {
+            for (int h = 0; h < SPAN; h++) {
                 FLOATS *to = (FLOATS *)(sums + j * step + i * LANES + h * PART);
                 *to = first ? parts[h] : *to + parts[h];
             }
@@ -89,7 +90,7 @@ static inline __attribute__((always_inline)) void NAME(along_some)(
 static inline int NAME(columns)(int left) { return left == 4 ? 2 : left < 3 ? left : 3; }
 
 static __attribute__((noinline)) void NAME(across)(
-    const REAL *a, const REAL *filters, const REAL *next, REAL *to, int depth, long panel, int v, int columns) {
+    const HELD *a, const HELD *filters, const HELD *next, REAL *to, int depth, long panel, int v, int columns) {
     switch (columns) {
     case 1: NAME(across_some)(a, filters, next, to, depth, panel, v, 1); break;
     case 2: NAME(across_some)(a, filters, next, to, depth, panel, v, 2); break;
@@ -98,7 +99,7 @@ static __attribute__((noinline)) void NAME(across)(
 }
 
 static __attribute__((noinline)) void NAME(along)(
-    const REAL *a, const REAL *back, float *sums, int tiles, int first, long panel, long step, int v,
+    const HELD *a, const HELD *back, float *sums, int tiles, int first, long panel, long step, int v,
     int columns) {
     switch (columns) {
     case 1: NAME(along_some)(a, back, sums, tiles, first, panel, step, v, 1); break;
@@ -113,19 +114,20 @@ static void NAME(forward)(const Job *job, long item, void *scratch) {
     int depth = job->in.channels, room = job->room;
     long first = item * room, left = job->grid.total - first, panel = PANEL(room);
     int count = left < room ? (int)left : room;
-    REAL *panels = scratch, *products = panels + in * panel;
+    HELD *panels = scratch;
+    REAL *products = (REAL *)(panels + in * panel);
     NAME(transform_maps)(&job->in, &job->grid, first, count, room, panels);
     for (int f = 0; f < 36; f++)
         for (int v = 0, columns; v < out; v += columns) {
             columns = NAME(columns)(out - v);
-            long step = (long)CEIL(depth, PAIRS) * LANES;
-            const REAL *filters = (const REAL *)job->filters + ((long)f * out + v) * step, *next = filters + columns * step;
+            long step = (long)CEIL(depth, PAIRS) * PART * PAIRS;
+            const HELD *filters = (const HELD *)job->filters + ((long)f * out + v) * step, *next = filters + columns * step;
             for (int t = f * room; t < f * room + count; t += ROWS, next += step)
                 NAME(across)(panels + t * LANES, filters, next, products + t * LANES, depth, panel, v, columns);
         }
-    for (int f = 0; out % PAIRS && f < 36; f++)
+    for (int f = 0; out % SPAN && f < 36; f++)
         for (int t = f * room; t < f * room + count; t++)
-            for (int l = PART; l < LANES; l++) products[out / PAIRS * panel + t * LANES + l] = 0;
+            for (int l = PART; l < LANES; l++) products[out / SPAN * panel + t * LANES + l] = 0;
     NAME(write)(products, job, first, count, room);
 }
 
@@ -134,22 +136,22 @@ static void NAME(filters)(const Job *job, long item, void *scratch) {
     int in = CEIL(job->in.channels, LANES), out = CEIL(job->out.channels, PART), room = job->room;
     long panel = PANEL(room), each = CEIL(job->grid.total, job->shares), first = item * each;
     long end = first + each < job->grid.total ? first + each : job->grid.total;
-    long step = (long)in * LANES / PAIRS * LANES;
+    long step = (long)in * LANES / SPAN * LANES;
     float *sums = job->sums + item * 36 * out * step;
-    REAL *panels = scratch, *back = panels + in * panel;
+    HELD *panels = scratch, *back = panels + in * panel;
     if (first >= end) memset(sums, 0, 36 * out * step * sizeof(float));
     for (long start = first; first < end; first += room) {
         int count = end - first < room ? (int)(end - first) : room;
-        NAME(transform_maps)(&job->in, &job->grid, first, count, room, panels);
+        NAME(transform_beside)(&job->in, &job->grid, first, count, room, panels);
         NAME(transform_gradients)(&job->out, &job->grid, first, count, room, back);
         for (int f = 0; f < 36; f++)
             for (int v = 0, columns; v < out; v += columns) {
                 columns = NAME(columns)(out - v);
-                for (int channel = 0; channel < job->in.channels; channel += ROWS * PAIRS)
+                for (int channel = 0; channel < job->in.channels; channel += ROWS * SPAN)
                     NAME(along)(
-                        panels + channel / LANES * panel + f * room * LANES + channel % LANES,
+                        panels + channel / LANES * panel + f * room * LANES + channel % LANES * TILES,
                         back + f * room * LANES,
-                        sums + ((long)f * out + v) * step + channel / PAIRS * LANES, count, first == start, panel, step, v,
+                        sums + ((long)f * out + v) * step + channel / SPAN * LANES, count, first == start, panel, step, v,
                         columns);
             }
     }
@@ -169,28 +171,28 @@ static void NAME(spread)(const Job *job, long v, void *scratch) {
             for (int f = 0; f < 36; f++) parts[f][h] = g[f];
         }
         for (int f = 0; f < 36; f++)
-            *(VEC *)((REAL *)job->filters + (((long)f * vectors + v) * CEIL(in, PAIRS) + c / PAIRS) * LANES) =
-                INTERLEAVE(JOIN(parts[f], job->scale));
+            *(WIDE *)((HELD *)job->filters + (((long)f * vectors + v) * CEIL(in, PAIRS) + c / PAIRS) * PART * PAIRS) =
+                WEAVE(parts[f], job->scale);
     }
 }
 
-/* The way back: sums [36][out / PART][in / PAIRS][PART][PAIRS] to gradients [9][in][out]. */
+/* The way back: sums [36][out / PART][in / SPAN][PART][SPAN] to gradients [9][in][out]. */
 static void NAME(collect)(const Job *job, long v, void *scratch) {
     (void)scratch;
     int in = job->in.channels, out = job->out.channels, vectors = CEIL(out, PART), left = out - (int)v * PART;
-    long rows = CEIL(in, LANES) * LANES / PAIRS, share = 36 * vectors * rows * LANES;
-    FLOATS g[PAIRS][36], half[18], w[9], wrong = {0};
-    for (int c = 0; c < in; c += PAIRS) {
+    long rows = CEIL(in, LANES) * LANES / SPAN, share = 36 * vectors * rows * LANES;
+    FLOATS g[SPAN][36], half[18], w[9], wrong = {0};
+    for (int c = 0; c < in; c += SPAN) {
         for (int f = 0; f < 36; f++) {
-            const float *sum = job->sums + ((f * vectors + v) * rows + c / PAIRS) * LANES;
-            FLOATS parts[PAIRS];
-            for (int h = 0; h < PAIRS; h++) {
+            const float *sum = job->sums + ((f * vectors + v) * rows + c / SPAN) * LANES;
+            FLOATS parts[SPAN];
+            for (int h = 0; h < SPAN; h++) {
                 parts[h] = *(const FLOATS *)(sum + h * PART);
                 for (int i = 1; i < job->shares; i++) parts[h] += *(const FLOATS *)(sum + i * share + h * PART);
             }
-            for (int h = 0; h < PAIRS; h++) g[h][f] = EVERY(parts, h);
+            for (int h = 0; h < SPAN; h++) g[h][f] = EVERY(parts, h);
         }
-        for (int h = 0; h < PAIRS && c + h < in; h++) {
+        for (int h = 0; h < SPAN && c + h < in; h++) {
             for (int j = 0; j < 6; j++) NAME(filter3)(g[h] + j, 6, half + j, 6);
             for (int i = 0; i < 3; i++) NAME(filter3)(half + 6 * i, 1, w + 3 * i, 1);
             for (int k = 0; k < 9; k++) {

@@ -1,7 +1,10 @@
 /* Winograd's convolutions for one instruction set: maps to panels and back; included by kernel.h after vectors.h.
 
    A batch is cut in tiles of 4x4 outputs, numbered picture by picture and row by row; each reads 6x6 inputs. Everything
-   that is transformed lies in panels: [channels / LANES][36 frequencies][tiles][LANES]. */
+   that is transformed lies in panels: [channels / LANES][36 frequencies][tiles][LANES].
+
+   Before it is included: HOLD(to, vector, second, beside), store one tile's LANES numbers of a frequency; with `beside` those
+   of TILES tiles, as [LANES][TILES]. */
 
 /* `count` channels, LANES at most, of the square of `side` places from (top, left), 0 outside the map. A pooled map stands
    for its gradient: each place has the pooled one's where it was the largest of its four, else 0; `top` and `left` are
@@ -103,51 +106,72 @@ static inline void NAME(gradient6)(const VEC *y, long s, VEC *m, long u) {
     m[5 * u] = y[3 * s];
 }
 
+/* One tile; or `beside` each other, TILES of which the first `tiles` are there and the others 0. */
 static inline __attribute__((always_inline)) void NAME(transform_some)(
-    const Map *map, const Grid *grid, long tile, int channel, int count, long room, const int gradient, VEC *to) {
-    VEC square[36], half[36];
-    long picture = tile / grid->tiles;
-    int row = tile % grid->tiles / grid->across * 4, column = tile % grid->tiles % grid->across * 4;
-    if (gradient) {
-        NAME(square)(map, picture, row, column, 4, channel, count, square);
+    const Map *map, const Grid *grid, long tile, int tiles, int channel, int count, long room, const int gradient,
+    const int beside, HELD *to) {
+    const int most = beside ? TILES : 1, side = gradient ? 4 : 6;
+    VEC square[36], half[TILES][36], last[TILES][6];
+    for (int h = 0; h < most; h++) {
+        if (h && h >= tiles) {
+            for (int j = 0; j < 6 * side; j++) half[h][j] = (VEC){0};
+            continue;
+        }
+        long picture = (tile + h) / grid->tiles, place = (tile + h) % grid->tiles;
+        int row = place / grid->across * 4, column = place % grid->across * 4;
+        if (gradient) {
+            NAME(square)(map, picture, row, column, 4, channel, count, square);
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) NAME(gradient6)(square + j, 4, half + j, 4);
+            for (int j = 0; j < 4; j++) NAME(gradient6)(square + j, 4, half[h] + j, 4);
+        } else {
+            NAME(square)(map, picture, row - 1, column - 1, 6, channel, count, square);
 #pragma GCC unroll 6
-        for (int i = 0; i < 6; i++) NAME(gradient6)(half + 4 * i, 1, to + 6 * i * room, room);
-    } else {
-        NAME(square)(map, picture, row - 1, column - 1, 6, channel, count, square);
+            for (int j = 0; j < 6; j++) NAME(input6)(square + j, 6, half[h] + j, 6);
+        }
+    }
 #pragma GCC unroll 6
-        for (int j = 0; j < 6; j++) NAME(input6)(square + j, 6, half + j, 6);
+    for (int i = 0; i < 6; i++) {
+        for (int h = 0; h < most; h++)
+            if (gradient) NAME(gradient6)(half[h] + 4 * i, 1, last[h], 1);
+            else NAME(input6)(half[h] + 6 * i, 1, last[h], 1);
 #pragma GCC unroll 6
-        for (int i = 0; i < 6; i++) NAME(input6)(half + 6 * i, 1, to + 6 * i * room, room);
+        for (int j = 0; j < 6; j++) HOLD(to + (6 * i + j) * room * LANES, last[0][j], last[most - 1][j], beside);
     }
 }
 
 /* `count` tiles of a map, from `first` on, to panels for `room` tiles; the rest of these is left as it is. */
 static inline __attribute__((always_inline)) void NAME(transform)(
-    const Map *map, const Grid *grid, long first, int count, int room, const int gradient, REAL *to) {
+    const Map *map, const Grid *grid, long first, int count, int room, const int gradient, const int beside, HELD *to) {
     int whole = map->channels / LANES, rest = map->channels % LANES, vectors = whole + (rest > 0);
-    for (int t = 0; t < count; t++) {
+    const int most = beside ? TILES : 1;
+    for (int t = 0; t < count; t += most) {
+        long tile = first + t;
         for (int v = 0; v < whole; v++) {
-            NAME(foresee)(map, grid, first + t, v, vectors);
+            for (int h = 0; h < most; h++) NAME(foresee)(map, grid, tile + h, v, vectors);
             NAME(transform_some)(
-                map, grid, first + t, v * LANES, LANES, room, gradient, (VEC *)(to + v * PANEL(room)) + t);
+                map, grid, tile, count - t, v * LANES, LANES, room, gradient, beside, to + v * PANEL(room) + t * LANES);
         }
         if (!rest) continue;
-        NAME(foresee)(map, grid, first + t, whole, vectors);
+        for (int h = 0; h < most; h++) NAME(foresee)(map, grid, tile + h, whole, vectors);
         NAME(transform_some)(
-            map, grid, first + t, whole * LANES, rest, room, gradient, (VEC *)(to + whole * PANEL(room)) + t);
+            map, grid, tile, count - t, whole * LANES, rest, room, gradient, beside,
+            to + whole * PANEL(room) + t * LANES);
     }
 }
 
 static __attribute__((noinline)) void NAME(transform_maps)(
-    const Map *map, const Grid *grid, long first, int count, int room, REAL *to) {
-    NAME(transform)(map, grid, first, count, room, 0, to);
+    const Map *map, const Grid *grid, long first, int count, int room, HELD *to) {
+    NAME(transform)(map, grid, first, count, room, 0, 0, to);
+}
+
+static __attribute__((noinline)) void NAME(transform_beside)(
+    const Map *map, const Grid *grid, long first, int count, int room, HELD *to) {
+    NAME(transform)(map, grid, first, count, room, 0, 1, to);
 }
 
 static __attribute__((noinline)) void NAME(transform_gradients)(
-    const Map *map, const Grid *grid, long first, int count, int room, REAL *to) {
-    NAME(transform)(map, grid, first, count, room, 1, to);
+    const Map *map, const Grid *grid, long first, int count, int room, HELD *to) {
+    NAME(transform)(map, grid, first, count, room, 1, 1, to);
 }
 
 /* Panels of products to tiles of the output map, pooled where it has winners. */

@@ -1,0 +1,124 @@
+/* The convolutions for all instruction sets: what is to be done, in which memory. Included by arithmetic.c. */
+
+#define AT_ONCE 1300000 /* bytes */
+#define MOST_ROOM 128
+
+static Grid divide(const Map *out, long pictures) {
+    int height = out->winners ? out->height / 2 * 2 : out->height, width = out->winners ? out->width / 2 * 2 : out->width;
+    int across = CEIL(width, 4), tiles = across * CEIL(height, 4);
+    return (Grid){across, tiles, pictures * tiles};
+}
+
+/* 2 to the power of `wanted` less the exponent of a number, as its bits have it; 1 for zero. So bounded that the products
+   and the inverses of two such powers are floats. */
+static float power(int wanted, int biased_exponent, int nonzero) {
+    int e = wanted + 127 - biased_exponent;
+    return nonzero ? ldexpf(1, e > 60 ? 60 : e < -60 ? -60 : e) : 1;
+}
+
+/* The most of some bfloat16 without their sign, which are ordered as their bits are: of 1024 in `step`. */
+static int most_of(const uint16_t *data, long count, long step) {
+    int most = 0;
+    for (long first = 0; first < count; first += step)
+        for (long i = first; i < first + 1024 && i < count; i++) most = (data[i] & 0x7fff) > most ? data[i] & 0x7fff : most;
+    return most;
+}
+
+/* What brings the largest number of a map to at least 2 to the power of `wanted`, and less than twice that. One in 17 is
+   looked at, in steps that do not meet the same places of every picture; all, where these are 0. */
+static float scale_to(int wanted, const uint16_t *data, long count) {
+    int most = most_of(data, count, 17483);
+    if (!most) most = most_of(data, count, 1024);
+    return power(wanted, most >> 7, most);
+}
+
+/* The same of filters, all of which are looked at. */
+static float scale_filters_to(int wanted, const float *data, long count) {
+    uint32_t most = 0, bits;
+    for (long i = 0; i < count; i++) {
+        memcpy(&bits, data + i, 4);
+        most = (bits & 0x7fffffff) > most ? bits & 0x7fffffff : most;
+    }
+    return power(wanted, (int)(most >> 23), most != 0);
+}
+
+static long numbers(const Map *map, long pictures) {
+    long places = map->winners ? (long)(map->height / 2) * (map->width / 2) : (long)map->height * map->width;
+    return pictures * places * map->channels;
+}
+
+/* Tiles to transform at a time, and the bytes that this takes: of what the threads share, and of each one's own. */
+typedef struct {
+    int room;
+    long shared, each;
+} Space;
+
+/* At most MOST_ROOM tiles: then what three vectors of outputs have of one frequency stays in the nearest cache while it
+   meets all the inputs; and so few that what is transformed stays in a core's own cache, but for the gradient of the
+   filters that it is half as much again as the sums, which are read and written for each. */
+static Space space_for(const Kernel *k, int in_channels, int out_channels, int gradient, int threads) {
+    long deep = CEIL(in_channels, k->lanes) * (long)k->lanes, wide = CEIL(out_channels, k->lanes) * (long)k->lanes;
+    long sums = 36 * deep * CEIL(out_channels, k->part) * k->part, least = gradient ? 3 * sums * (long)sizeof(float) / 2 : 0;
+    long tile = 36 * (deep * k->held + wide * (gradient ? k->held : k->real));
+    long most = (least > AT_ONCE ? least : AT_ONCE) / tile / 8 * 8, room = most > MOST_ROOM ? MOST_ROOM : most < 8 ? 8 : most;
+    long edges = (deep + wide) / k->lanes * 64 * k->real / k->held;
+    return (Space){(int)room, gradient ? sums * (long)sizeof(float) * threads : sums * k->held, tile * room + edges};
+}
+
+/* Bytes of scratch that a convolution, or with `gradient` the gradient of its filters, needs. */
+long winograd_scratch(int in_channels, int out_channels, int gradient, int halves, int threads) {
+    Space space = space_for(kernel(halves), in_channels, out_channels, gradient, threads);
+    return space.shared + threads * space.each;
+}
+
+/* out = the convolution of `in`, and the bias; with `winners`, of its maxima over 2x2. `in_winners`: `in` is the gradient
+   of such maxima. Returns whether numbers of 16 bits did not do. */
+int winograd_forward(
+    void *in, uint8_t *in_winners, float *weights, const float *bias, void *out, uint8_t *winners, long pictures,
+    int height, int width, int in_channels, int out_channels, int halves, int threads, void *scratch) {
+    const Kernel *k = kernel(halves);
+    Space space = space_for(k, in_channels, out_channels, 0, threads);
+    int overflow = 0;
+    Job job = {.in = {in, in_winners, height, width, in_channels, 1}, .out = {out, winners, height, width, out_channels, 1}};
+    job.grid = divide(&job.out, pictures);
+    job.weights = weights;
+    job.scale = 1;
+    if (k->real < 4) {
+        job.in.scale = scale_to(2, in, numbers(&job.in, pictures));
+        job.scale = scale_filters_to(2, weights, 9L * in_channels * out_channels);
+        job.out.scale = 1 / (job.in.scale * job.scale);
+    }
+    job.bias = bias;
+    job.filters = scratch;
+    job.room = space.room;
+    job.overflow = &overflow;
+    share(k->spread, &job, CEIL(out_channels, k->part), threads, NULL, 0);
+    share(k->forward, &job, CEIL(job.grid.total, job.room), threads, (char *)scratch + space.shared, space.each);
+    return overflow;
+}
+
+/* weights = the gradient of the filters, given `in` and the gradient of `out`. Returns whether numbers of 16 bits did not
+   do. At most MOST_THREADS threads. */
+int winograd_filters(
+    void *in, float *weights, void *out, uint8_t *winners, long pictures, int height, int width, int in_channels,
+    int out_channels, int halves, int threads, void *scratch) {
+    const Kernel *k = kernel(halves);
+    Space space = space_for(k, in_channels, out_channels, 1, threads);
+    int overflow = 0;
+    Job job = {.in = {in, NULL, height, width, in_channels, 1}, .out = {out, winners, height, width, out_channels, 1}};
+    job.grid = divide(&job.out, pictures);
+    job.weights = weights;
+    job.scale = 1;
+    if (k->real < 4) {
+        job.in.scale = scale_to(2, in, numbers(&job.in, pictures));
+        job.out.scale = scale_to(-1, out, numbers(&job.out, pictures));
+        job.scale = 1 / (job.in.scale * job.out.scale);
+    }
+    job.sums = scratch;
+    job.room = space.room;
+    job.shares = threads;
+    job.overflow = &overflow;
+    share(k->filters, &job, threads, threads, (char *)scratch + space.shared, space.each);
+    share(k->collect, &job, CEIL(out_channels, k->part), threads, NULL, 0);
+    return overflow;
+}
