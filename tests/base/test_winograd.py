@@ -204,7 +204,7 @@ def test_in_16_bits_whatever_the_shape(brief, before, after, height, width, bias
 
 @pytest.mark.parametrize("where", ["maps", "gradient", "both"])
 def test_what_16_bits_cannot_hold_is_computed_in_32(brief, types, where):
-    """Single numbers that `scale_to` does not look at, ten thousand times as large as the others. bfloat16 holds them."""
+    """Single numbers that `scale_to` does not look at, ten thousand times as large as the others: bfloat16 has them."""
     x, weight, gradient = torch.randn(128, 32, 8, 8), torch.randn(32, 32, 3, 3) / 32, torch.randn(128, 32, 8, 8)
     for name, maps in (("maps", x), ("gradient", gradient)):
         if where in (name, "both"):

@@ -35,7 +35,9 @@ static inline __attribute__((always_inline)) void NAME(across_some)(
     const HELD *a, const HELD *filters, const HELD *next, REAL *to, int depth, long panel, int v, const int columns) {
     long step = (long)CEIL(depth, PAIRS) * PART * PAIRS;
     VEC sum[ROWS][3];
+#pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 3
         for (int j = 0; j < columns; j++) sum[i][j] = (VEC){0};
     for (int first = 0; first < depth; first += LANES, a += panel) {
         int last = depth - first < LANES ? depth - first : LANES;
@@ -48,7 +50,9 @@ static inline __attribute__((always_inline)) void NAME(across_some)(
                 for (int j = 0; j < columns; j++) sum[i][j] = ADD_TIMES(sum[i][j], right[j], a + i * LANES + p);
         }
     }
+#pragma GCC unroll 3
     for (int j = 0; j < columns; j++)
+#pragma GCC unroll 4
         for (int i = 0; i < ROWS; i += 2) {
             REAL *here = to + (v + j) / SPAN * panel + (v + j) % SPAN * PART + i * LANES;
             FOLD(here, here + LANES, sum[i][j], sum[i + 1][j]);
@@ -63,7 +67,9 @@ static inline __attribute__((always_inline)) void NAME(along_some)(
     VEC sum[ROWS][3];
     const HELD *b[3];
     for (int j = 0; j < columns; j++) b[j] = back + (v + j) / SPAN * panel + (v + j) % SPAN * PART;
+#pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 3
         for (int j = 0; j < columns; j++) {
             sum[i][j] = (VEC){0};
             for (int h = 0; h < SPAN; h++) __builtin_prefetch(sums + j * step + i * LANES + h * PART, 1);
@@ -75,7 +81,9 @@ static inline __attribute__((always_inline)) void NAME(along_some)(
         for (int i = 0; i < ROWS; i++)
             for (int j = 0; j < columns; j++) sum[i][j] = ADD_TIMES(sum[i][j], right[j], a + t * LANES + i * PAIRS);
     }
+#pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 3
         for (int j = 0; j < columns; j++) {
             FLOATS parts[SPAN];
             SPLIT(sum[i][j], parts, 1.f);
