@@ -51,7 +51,7 @@ def test_memory_kept_ends_with_its_block_and_nothing_else_changes() -> None:
 def test_the_faster_arithmetic_is_chosen_and_halves_only_for_networks_made_for_them(monkeypatch, lanes, halves) -> None:
     monkeypatch.setattr(arithmetic, "lanes", lambda halves=False: lanes)
     chosen = {}
-    for bf16, half in ((0.4, 1.6), (2.5, 1.6), (2.0, 2.4), (1.2, 1.05)):
+    for bf16, half in ((0.4, 1.6), (2.5, 1.6), (2.0, 2.4), (1.2, 1.05), (0.4, 0.9)):
         monkeypatch.setattr(runtime, "bf16_gain", lambda gain=bf16: gain)
         monkeypatch.setattr(runtime, "half_gain", lambda gain=half: gain)
         found = [choose_runtime("cpu", halves=made_for_it) for made_for_it in (True, False)]
@@ -61,13 +61,15 @@ def test_the_faster_arithmetic_is_chosen_and_halves_only_for_networks_made_for_t
         (2.5, 1.6): [("bf16", False), ("bf16", False)],
         (2.0, 2.4): [(halves, True), ("bf16", False)],
         (1.2, 1.05): [("fp32", False), ("fp32", False)],
+        (0.4, 0.9): [("fp32", False), ("fp32", False)],
     }
 
 
-@pytest.mark.skipif(not arithmetic.products(), reason="this processor multiplies no 16 bits")
+@pytest.mark.skipif(not arithmetic.half_type(), reason="this processor multiplies no 16 bits")
 def test_16_bits_are_measured_and_end_with_their_block() -> None:
     assert 0.2 < runtime.half_gain() < 20
-    precision: runtime.Precision = "fp16" if arithmetic.products() == "fp16" else "bf16"
+    precision = arithmetic.half_type()
+    assert precision is not None
     asked = choose_runtime("cpu", precision, halves=True)
     assert asked.precision == precision and asked.halves and not choose_runtime("cpu", precision).halves
     assert not choose_runtime("cpu", "fp16" if precision == "bf16" else "bf16", halves=True).halves

@@ -12,7 +12,7 @@ import os
 import threading
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -73,13 +73,14 @@ def reaches(x: Tensor) -> bool:
 
 
 def lanes(halves: bool = False) -> int:
-    """Numbers in a vector of this processor: floats, or numbers of 16 bits; 0 where it does not compute in these."""
+    """Sums in a vector of this processor: floats, or where it multiplies 16 bits 32 of float16 or 16 floats;
+    0 where it does not compute so."""
     return int(library().arithmetic_lanes(halves)) if library() is not None else 0
 
 
-def products() -> str:
-    """The 16 bits that numbers are multiplied in with `halves`: "fp16" or "bf16"; "" where this processor does not."""
-    return {0: "", 32: "fp16"}.get(lanes(halves=True), "bf16")
+def half_type() -> Literal["fp16", "bf16"] | None:
+    """The type that numbers of 16 bits are multiplied in here; None where they are not."""
+    return {32: "fp16", 16: "bf16"}.get(lanes(halves=True))  # type: ignore[return-value]
 
 
 def threads() -> int:

@@ -78,24 +78,24 @@ def choose_runtime(device: str = "auto", precision: Precision = "auto", *, halve
     """
     import torch
 
-    from shoebox.base.arithmetic import products
+    from shoebox.base.arithmetic import half_type
 
     device = choose_device(device)
-    made_for = products() if halves and device == "cpu" else ""
+    own = half_type() if halves and device == "cpu" else None
     if precision != "auto":
-        return Runtime(device, precision, f"{device} in {precision}, as asked", halves=precision == made_for)
+        return Runtime(device, precision, f"{device} in {precision}, as asked", halves=precision == own)
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
         if torch.cuda.is_bf16_supported():
             return Runtime(device, "bf16", f"{name} in bf16")
         return Runtime(device, "fp32", f"{name} in fp32: it has no bf16")
     if device == "cpu":
-        gain, half = bf16_gain(), half_gain() if made_for else 0.0
+        gain, half = bf16_gain(), half_gain() if own else 0.0
         threads = torch.get_num_threads()
         # No more is asked of it: where there is such arithmetic a step gains more than this one layer shows.
-        if half > gain:
-            reason = f"{threads} CPU threads in {made_for}, measured {half:.1f} times as fast as fp32 here"
-            return Runtime(device, "fp16" if made_for == "fp16" else "bf16", reason, halves=True)
+        if own and half > max(gain, 1.0):
+            reason = f"{threads} CPU threads in {own} of its own, measured {half:.1f} times as fast as fp32 here"
+            return Runtime(device, own, reason, halves=True)
         # Below this the casts around torch's products eat what the products gain.
         if gain > 1.3:
             reason = f"{threads} CPU threads in bf16, measured {gain:.1f} times as fast as fp32 here"

@@ -73,8 +73,8 @@ def half_products() -> Iterator[None]:
 
     Maps and their gradients are rounded to bfloat16. With AVX512-FP16 what is transformed and multiplied is float16,
     brought by a power of 2 into the range that this has; where that is not enough, it is computed again in float32.
-    With AVX512-BF16 alone what is multiplied is bfloat16, and the rest float32. Filters, their gradients and sums over
-    many tiles stay float32. An output differs by 1 to 3 % of its size, at random.
+    With AVX512-BF16 alone, or built by GCC 10 or 11, what is multiplied is bfloat16, and the rest float32. Filters,
+    their gradients and sums over many tiles stay float32. An output differs by 1 to 3 % of its size, at random.
     """
     before = halves_wanted()
     _products.halves = lanes(halves=True) > 0

@@ -141,7 +141,7 @@ def takes_any_size(network: Pretrained) -> bool:
 
 def with_precision(runtime: Runtime, precision: Precision) -> Runtime:
     """The runtime in another arithmetic, where one is named."""
-    return runtime if precision == "auto" else dataclasses.replace(runtime, precision=precision)
+    return runtime if precision == "auto" else dataclasses.replace(runtime, precision=precision, halves=False)
 
 
 def few_pictures(packed: Pack | Stream, count: int, side: int = 0) -> torch.Tensor:

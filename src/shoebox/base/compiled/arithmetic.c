@@ -27,12 +27,14 @@
 #endif
 
 #define CEIL(a, b) (((a) + (b) - 1) / (b))
-/* Numbers of one panel, held or of products. A line of the cache more than needed: where panels are a power of two apart,
-   they share its sets. */
+/* Numbers of one panel, held or of products. At least a line of the cache more than needed: where panels are a power of two
+   apart, they share its sets. */
 #define PANEL(room) (36L * (room) * LANES + 64 / (long)sizeof(HELD))
 /* Channels that lie side by side in one broadcast; and tiles, where it is these that are summed over. */
 #define SPAN (LANES / PART)
 #define TILES (PAIRS / SPAN)
+/* What the tiles that are transformed at a time are a multiple of. */
+#define TILES_WHOLE 8
 #define MOST_THREADS 64
 /* Channels whose sums are added up side by side. */
 #define SOME 64
@@ -72,7 +74,7 @@ typedef void Work(const Job *, long item, void *scratch);
 typedef void NormWork(const Norm *, long block, void *scratch);
 
 typedef struct {
-    int lanes, part, rows, held, real; /* held, real: bytes of a number of what is multiplied, and of the products */
+    int lanes, part, held, real; /* held, real: bytes of a number of what is multiplied, and of the products */
     Work *forward, *filters, *spread, *collect;
     NormWork *spread_of, *activate, *activate_back, *normalise_back;
 } Kernel;
@@ -83,10 +85,10 @@ typedef struct {
 
 static int most_lanes = 32;
 
-#if defined(BRIEF)
-/* Floats in the widest vector that multiplies numbers of 16 bits, and twice as many where it holds sums of 16 bits. Asked
-   once: in a virtual machine the answer takes tens of microseconds. */
-static int brief_lanes(void) {
+#if defined(SIXTEEN_BITS)
+/* Sums in a vector where numbers of 16 bits are multiplied: 32 of float16, or 16 floats; 0 where they are not. Asked once:
+   in a virtual machine the answer takes tens of microseconds. */
+static int sixteen_bit_lanes(void) {
     static int known = -1;
     int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
     unsigned a, b, c, d;
@@ -102,11 +104,11 @@ static int brief_lanes(void) {
 
 /* The widest that this processor has and that may be used; NULL where it has none that pays. */
 static const Kernel *kernel(int halves) {
-#if defined(HALVES)
-    if (halves && brief_lanes() == 32) return &half_kernel;
+#if defined(FLOAT16)
+    if (halves && sixteen_bit_lanes() == 32) return &fp16_kernel;
 #endif
-#if defined(BRIEF)
-    if (halves && brief_lanes() >= 16) return &brief_kernel;
+#if defined(SIXTEEN_BITS)
+    if (halves && sixteen_bit_lanes() >= 16) return &bf16_kernel;
 #endif
     if (halves) return NULL;
 #if defined(__x86_64__)
@@ -151,7 +153,8 @@ static void share(Work *work, const void *job, long items, int threads, void *sc
 /* Of these functions and their arguments: arithmetic.py asks, since what is built may be older than it. */
 int arithmetic_version(void) { return 4; }
 
-/* Numbers in a vector here, of 16 bits with `halves`, else of 32; 0: this processor is not served. */
+/* Sums in a vector here: floats, or with `halves` 32 of float16, or 16 floats where what is multiplied is bfloat16; 0: this
+   processor is not served. */
 int arithmetic_lanes(int halves) { return kernel(halves) ? kernel(halves)->lanes : 0; }
 
 /* From now on use vectors of at most so many numbers: for trying out what narrower processors compute. */

@@ -1,5 +1,5 @@
-/* Everything that arithmetic.c computes, for one instruction set; included by instruction_sets.h once
-   for each, whose definitions it takes back. */
+/* Everything that arithmetic.c computes, for one instruction set; included by instruction_sets.h and sixteen_bits.h once
+   for each. What is defined for this set alone is taken back. */
 
 #include "vectors.h"
 #include "winograd_tiles.h"
@@ -7,8 +7,10 @@
 #include "norm.h"
 
 static const Kernel NAME(kernel) = {
-    LANES, PART, ROWS, sizeof(HELD), sizeof(REAL), NAME(forward), NAME(filters), NAME(spread), NAME(collect), NAME(spread_of), NAME(activate),
-    NAME(activate_back), NAME(normalise_back)};
+    LANES, PART, sizeof(HELD), sizeof(REAL), NAME(forward), NAME(filters), NAME(spread), NAME(collect), NAME(spread_of),
+    NAME(activate), NAME(activate_back), NAME(normalise_back)};
+_Static_assert(TILES_WHOLE % ROWS == 0 && ROWS % 2 == 0 && LANES / SPAN % ROWS == 0, "rows that fit");
+_Static_assert(TILES_WHOLE % TILES == 0, "tiles that fit");
 #undef VEC
 #undef WIDE
 #undef FLOATS

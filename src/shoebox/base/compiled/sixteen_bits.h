@@ -1,8 +1,8 @@
 /* The instruction sets that multiply numbers of 16 bits, twice as many at a time as floats, as instruction_sets.h has those
-   of floats; included by arithmetic.c. Maps are bfloat16. */
+   of floats; included by arithmetic.c. Maps are bfloat16. Two sets: what is multiplied is bfloat16, or float16. */
 
-#if defined(__x86_64__) && (defined(__clang__) || __GNUC__ >= 10)
-#define BRIEF
+#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ >= 10
+#define SIXTEEN_BITS
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,fma")
 static inline __m512 from_bf16(const uint16_t *from, int count) {
@@ -24,8 +24,9 @@ static inline __m512i both(const void *from) {
 #define PART 16
 #define PAIRS 2
 
-/* What is multiplied is bfloat16, a pair at a time, and all sums are float: AVX512-BF16. */
-/* Numbers side by side: the first of each, then the second of each. */
+/* AVX512-BF16: what is multiplied is bfloat16, a pair at a time, and all sums are float. */
+
+/* Interleaved, in bfloat16: first[0], second[0], first[1], … */
 static inline __m512i weave(__m512 first, __m512 second) {
     __m512i places = _mm512_set_epi16(
         31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -42,9 +43,9 @@ static inline void hold(uint16_t *to, __m512 whole, __m512 second, int beside) {
 #define ROWS 8
 #define LOAD_FEW(from, count) _mm512_maskz_loadu_ps((1u << (count)) - 1, from)
 #define STORE_FEW(to, whole, count) _mm512_mask_storeu_ps(to, (1u << (count)) - 1, (__m512)(whole))
-#define FEW_BRIEF(count) ((__mmask16)((count) < 16 ? (1u << (count)) - 1 : 0xffffu))
-#define WIDEN(from, count) _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(FEW_BRIEF(count), from))
-#define NARROW(to, whole, count) _mm_mask_storeu_epi8(to, FEW_BRIEF(count), _mm512_cvtepi32_epi8((__m512i)(whole)))
+#define FEW_OF_16(count) ((__mmask16)((count) < 16 ? (1u << (count)) - 1 : 0xffffu))
+#define WIDEN(from, count) _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(FEW_OF_16(count), from))
+#define NARROW(to, whole, count) _mm_mask_storeu_epi8(to, FEW_OF_16(count), _mm512_cvtepi32_epi8((__m512i)(whole)))
 #define JOIN(parts, scale) ((parts)[0])
 #define SPLIT(whole, parts, scale) ((parts)[0] = (whole))
 #define HOLD(to, whole, second, beside) hold(to, (__m512)(whole), (__m512)(second), beside)
@@ -54,7 +55,7 @@ static inline void hold(uint16_t *to, __m512 whole, __m512 second, int beside) {
 #define EACH(from) (*(const WIDE *)(from))
 #define WEAVE(parts, scale) ((WIDE)weave((__m512)(parts)[0], (__m512)(parts)[1]))
 #define EVERY(parts, h) ((parts)[0])
-#define NAME(f) brief_##f
+#define NAME(f) bf16_##f
 #include "kernel.h"
 #pragma GCC pop_options
 #undef REAL
@@ -70,9 +71,9 @@ static inline void hold(uint16_t *to, __m512 whole, __m512 second, int beside) {
 #undef EVERY
 #endif
 
-/* Everything is float16, sums over few tiles too: AVX512-FP16, of which GCC knows since 12. */
-#if defined(BRIEF) && !defined(__clang__) && __GNUC__ >= 12
-#define HALVES
+/* AVX512-FP16, of which GCC knows since 12: everything is float16, sums over few tiles too. */
+#if defined(SIXTEEN_BITS) && __GNUC__ >= 12
+#define FLOAT16
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx512fp16,avx512bf16,fma")
 #define REAL _Float16
@@ -125,10 +126,26 @@ static inline __m512 every_second(const __m512 *parts, int first) {
 #define SPLIT(whole, parts, scale) split_halves((__m512h)(whole), parts, scale)
 #define LOAD_FEW(from, count) _mm512_maskz_loadu_ps((1u << (count)) - 1, from)
 #define STORE_FEW(to, whole, count) _mm512_mask_storeu_ps(to, (1u << (count)) - 1, (__m512)(whole))
-#define FEW_HALVES(count) ((__mmask32)((count) < 32 ? (1u << (count)) - 1 : 0xffffffffu))
-#define WIDEN(from, count) _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(FEW_HALVES(count), from))
-#define NARROW(to, whole, count) _mm256_mask_storeu_epi8(to, FEW_HALVES(count), _mm512_cvtepi16_epi8((__m512i)(whole)))
-#define NAME(f) half_##f
+#define FEW_OF_32(count) ((__mmask32)((count) < 32 ? (1u << (count)) - 1 : 0xffffffffu))
+#define WIDEN(from, count) _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(FEW_OF_32(count), from))
+#define NARROW(to, whole, count) _mm256_mask_storeu_epi8(to, FEW_OF_32(count), _mm512_cvtepi16_epi8((__m512i)(whole)))
+#define NAME(f) fp16_##f
 #include "kernel.h"
 #pragma GCC pop_options
+#undef REAL
+#undef HELD
+#undef INTEGER
+#undef JOIN
+#undef SPLIT
+#undef HOLD
+#undef ADD_TIMES
+#undef FOLD
+#undef EACH
+#undef WEAVE
+#undef EVERY
 #endif
+#undef STORED
+#undef FROM_MAP
+#undef TO_MAP
+#undef PART
+#undef PAIRS

@@ -2,8 +2,10 @@
 
 #define MOST_ROOM 128
 
-/* Bytes of what is transformed at a time: six tenths of a core's own cache, which is taken for 1 MiB where it is smaller or
-   not known. With 1.3 MB a core of 1 MiB took 1.04 times as long. */
+/* Bytes of what is transformed at a time: six tenths of a core's second cache, which is taken for at least 1 MiB and at most
+   2. With 1.3 MB a core of 1 MiB took 1.04 times as long. The gradient of the filters has AT_ONCE, since the order of its
+   sums must not depend on the machine. */
+#define AT_ONCE 1000000
 static long at_once(void) {
     static long known = 0;
     long found = __atomic_load_n(&known, __ATOMIC_RELAXED);
@@ -11,7 +13,7 @@ static long at_once(void) {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
         found = sysconf(_SC_LEVEL2_CACHE_SIZE);
 #endif
-        found = (found > 1 << 20 ? found : 1 << 20) / 10 * 6;
+        found = (found < 1 << 20 ? 1 << 20 : found > 2 << 20 ? 2 << 20 : found) / 10 * 6;
         __atomic_store_n(&known, found, __ATOMIC_RELAXED);
     }
     return found;
@@ -68,14 +70,16 @@ typedef struct {
 } Space;
 
 /* At most MOST_ROOM tiles: then what three vectors of outputs have of one frequency stays in the nearest cache while it
-   meets all the inputs; and so few that what is transformed stays in a core's own cache, but for the gradient of the
-   filters that it is half as much again as the sums, which are read and written for each. */
+   meets all the inputs. And so few that what is transformed stays in a core's cache; for the gradient of the filters at
+   least half as much again as the sums, which are read and written for each. */
 static Space space_for(const Kernel *k, int in_channels, int out_channels, int gradient, int threads) {
     long deep = CEIL(in_channels, k->lanes) * (long)k->lanes, wide = CEIL(out_channels, k->lanes) * (long)k->lanes;
-    long sums = 36 * deep * CEIL(out_channels, k->part) * k->part, least = gradient ? 3 * sums * (long)sizeof(float) / 2 : 0;
+    long sums = 36 * deep * CEIL(out_channels, k->part) * k->part, least = 3 * sums * (long)sizeof(float) / 2;
     long tile = 36 * (deep * k->held + wide * (gradient ? k->held : k->real));
-    long most = (least > at_once() ? least : at_once()) / tile / 8 * 8;
-    long room = most > MOST_ROOM ? MOST_ROOM : most < 8 ? 8 : most;
+    long most = gradient ? least > AT_ONCE ? least : AT_ONCE : at_once();
+    long room = most / tile / TILES_WHOLE * TILES_WHOLE;
+    room = room > MOST_ROOM ? MOST_ROOM : room < TILES_WHOLE ? TILES_WHOLE : room;
+    /* What PANEL has beside its tiles. */
     long edges = (deep + wide) / k->lanes * 64 * k->real / k->held;
     return (Space){(int)room, gradient ? sums * (long)sizeof(float) * threads : sums * k->held, tile * room + edges};
 }
@@ -87,7 +91,7 @@ long winograd_scratch(int in_channels, int out_channels, int gradient, int halve
 }
 
 /* out = the convolution of `in`, and the bias; with `winners`, of its maxima over 2x2. `in_winners`: `in` is the gradient
-   of such maxima. Returns whether numbers of 16 bits did not do. */
+   of such maxima. Returns whether float16 did not do. */
 int winograd_forward(
     void *in, uint8_t *in_winners, float *weights, const float *bias, void *out, uint8_t *winners, long pictures,
     int height, int width, int in_channels, int out_channels, int halves, int threads, void *scratch) {
@@ -112,8 +116,8 @@ int winograd_forward(
     return overflow;
 }
 
-/* weights = the gradient of the filters, given `in` and the gradient of `out`. Returns whether numbers of 16 bits did not
-   do. At most MOST_THREADS threads. */
+/* weights = the gradient of the filters, given `in` and the gradient of `out`. Returns whether float16 did not do.
+   At most MOST_THREADS threads. */
 int winograd_filters(
     void *in, float *weights, void *out, uint8_t *winners, long pictures, int height, int width, int in_channels,
     int out_channels, int halves, int threads, void *scratch) {

@@ -1,8 +1,8 @@
 /* Winograd's convolutions for one instruction set: the products of panels, and the three convolutions; included by
    kernel.h after winograd_tiles.h.
 
-   Before it is included: ROWS, broadcasts that a product keeps sums for (it divides LANES / SPAN); a broadcast is of PAIRS
-   numbers that lie side by side. Further
+   Before it is included: ROWS, broadcasts that a product keeps sums for (even; it divides LANES / SPAN and TILES_WHOLE). A
+   broadcast is of PAIRS numbers that lie side by side. Further
    ADD_TIMES(sum, vector, from): sum, and PART times PAIRS numbers, each times that of the PAIRS at `from` which stands in
    its place; where LANES is PART, sums hold those of PAIRS together;
    FOLD(to, to_other, vector, other): store the PART sums of PAIRS of the one and of the other;

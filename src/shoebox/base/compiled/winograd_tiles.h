@@ -1,7 +1,8 @@
 /* Winograd's convolutions for one instruction set: maps to panels and back; included by kernel.h after vectors.h.
 
    A batch is cut in tiles of 4x4 outputs, numbered picture by picture and row by row; each reads 6x6 inputs. Everything
-   that is transformed lies in panels: [channels / LANES][36 frequencies][tiles][LANES].
+   that is transformed lies in panels: [channels / LANES][36 frequencies][tiles][LANES]; where it is tiles that are summed over
+   and TILES of them that are multiplied together, [channels / LANES][36 frequencies][tiles / TILES][LANES][TILES].
 
    Before it is included: HOLD(to, vector, second, beside), store one tile's LANES numbers of a frequency; with `beside` those
    of TILES tiles, as [LANES][TILES]. */
