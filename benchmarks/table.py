@@ -42,7 +42,7 @@ def _peers(result: dict[str, Any]) -> list[list[str]]:
         title = "**Shoebox**" if name == "shoebox" else PEERS[name][0]
         ahead = "" if name == "shoebox" else f"{result['points_ahead'][name]:+.1f}"
         given = f"{result['data']}, {result['minutes']:g} min"
-        rows.append([given, title, f"{row['accuracy']:.3f}", f"{row['seconds'] / 60:.1f}", ahead, day(result)])
+        rows.append([given, title, f"{row['accuracy']:.3f}", f"{row['seconds'] / 60:.1f}", ahead, *where(result)])
     return rows
 
 
@@ -56,7 +56,7 @@ def _minutes(result: dict[str, Any]) -> list[list[str]]:
             f"{row['part']} {row['accuracy']:.4f}",
             f"`{row['model']}`",
             f"{row['peak_gib']:.2f}",
-            day(result),
+            *where(result),
         ]
         for row in result["rows"]
     ]
@@ -71,7 +71,7 @@ def _loading(result: dict[str, Any]) -> list[list[str]]:
             f"{result['later_epochs_ratio']:.0f}×",
             f"{result['packing_per_second']:,.0f}",
             f"{result['packing_share']:.2f}",
-            day(result),
+            *where(result),
         ]
     ]
 
@@ -84,7 +84,7 @@ def _steps(result: dict[str, Any]) -> list[list[str]]:
             f"{row['pictures_per_second']:.0f}",
             f"{row['share_of_sgemm']:.2f}",
             f"{row['share_of_product']:.2f}",
-            day(result),
+            *where(result),
         ]
         for name, row in result["steps"].items()
     ]
@@ -97,7 +97,7 @@ def _startup(result: dict[str, Any]) -> list[list[str]]:
         training = name.startswith("train ")
         if isinstance(row, dict) and "median" in row and (training or result["data"] == "digits"):
             told = f"{name}, {result['data']}" if training else f"`{name}`"
-            rows.append([told, f"{row['median']:.2f}", day(result)])
+            rows.append([told, f"{row['median']:.2f}", *where(result)])
     return rows
 
 
@@ -108,20 +108,24 @@ def _label_noise(result: dict[str, Any]) -> list[list[str]]:
             ours, plain = found["shoebox"], found["cleanlab"]
             figures = [ours["precision"], ours["recall"], ours["auprc"], plain["auprc"]]
             rows.append(
-                [f"`{kind}`, {found['wrong']:.1%} wrong", *(f"{figure:.2f}" for figure in figures), day(result)]
+                [f"`{kind}`, {found['wrong']:.1%} wrong", *(f"{figure:.2f}" for figure in figures), *where(result)]
             )
     return rows
 
 
-def day(result: dict[str, Any]) -> str:
-    """When it was measured."""
-    return str(result["machine"]["date"])
+def where(result: dict[str, Any]) -> list[str]:
+    """On which processor, and when."""
+    return [str(result["machine"][key]) for key in ("processor", "date")]
 
 
-peers = ("peers", ["data, time", "trainer", "accuracy", "minutes taken", "Shoebox is ahead by, points", "date"], _peers)
+peers = (
+    "peers",
+    ["data, time", "trainer", "accuracy", "minutes taken", "Shoebox is ahead by, points", "processor", "date"],
+    _peers,
+)
 minutes = (
     "minutes",
-    ["data", "minutes asked", "taken", "seed", "accuracy", "network chosen", "most memory, GiB", "date"],
+    ["data", "minutes asked", "taken", "seed", "accuracy", "network chosen", "most memory, GiB", "processor", "date"],
     _minutes,
 )
 loading = (
@@ -133,16 +137,25 @@ loading = (
         "ratio",
         "packing",
         "of what two cores of Pillow decode",
+        "processor",
         "date",
     ],
     _loading,
 )
 steps = (
     "steps",
-    ["training step of", "GFLOP/s", "pictures/s", "of sgemm's rate", "of the product's in the step's own type", "date"],
+    [
+        "training step of",
+        "GFLOP/s",
+        "pictures/s",
+        "of sgemm's rate",
+        "of the product's in the step's own type",
+        "processor",
+        "date",
+    ],
     _steps,
 )
-startup = ("startup", ["from a cold process", "seconds", "date"], _startup)
+startup = ("startup", ["from a cold process", "seconds", "processor", "date"], _startup)
 label_noise = (
     "label_noise",
     [
@@ -151,6 +164,7 @@ label_noise = (
         "recall",
         "area under the curve",
         "plain cleanlab's",
+        "processor",
         "date",
     ],
     _label_noise,
