@@ -144,6 +144,17 @@ def _gain(maps: str, filters: str) -> float:
     return best[1] / best[0]
 
 
+def python_pace() -> float:
+    """How long plain Python takes here, as a multiple of about what it takes on an Intel Xeon of 2023: the best of
+    twelve pieces of 5 ms."""
+    best = float("inf")
+    for _ in range(12):
+        start = time.perf_counter()
+        sum(i * i for i in range(100_000))
+        best = min(best, time.perf_counter() - start)
+    return best / 0.0063
+
+
 def at_once(device: str, side: int, looks: int = 1) -> int:
     """How many pictures of `side` px, each in several looks, to compute at a time where no gradients are wanted.
 
