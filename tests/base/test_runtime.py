@@ -3,11 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from shoebox.base import arithmetic, runtime
+from shoebox.base import arithmetic, runtime, winograd
 from shoebox.base.runtime import Runtime, choose_runtime, memory_kept
 from shoebox.base.winograd import halves_wanted
 
@@ -63,6 +64,19 @@ def test_the_faster_arithmetic_is_chosen_and_halves_only_for_networks_made_for_t
         (1.2, 1.05): [("fp32", False), ("fp32", False)],
         (0.4, 0.9): [("fp32", False), ("fp32", False)],
     }
+
+
+def test_what_is_slow_only_once_is_no_slower(monkeypatch) -> None:
+    """The first convolution of a type builds its kernel."""
+    clock, calls = [0.0], {torch.float32: 0, torch.bfloat16: 0}
+
+    def convolve(x: torch.Tensor, weight: torch.Tensor) -> None:
+        calls[x.dtype] += 1
+        clock[0] += 2.0 if x.dtype == torch.float32 else 100.0 if calls[x.dtype] == 1 else 1.0
+
+    monkeypatch.setattr(winograd, "convolve", convolve)
+    monkeypatch.setattr(runtime, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert runtime._gain("bfloat16", "bfloat16") == 2.0
 
 
 @pytest.mark.skipif(not arithmetic.half_type(), reason="this processor multiplies no 16 bits")

@@ -131,9 +131,9 @@ def _gain(maps: str, filters: str) -> float:
         made.append([torch.ones(shape, dtype=getattr(torch, name)) for shape, name in shapes])
     made = [[tensor.contiguous(memory_format=torch.channels_last) for tensor in pair] for pair in made]
     best = [float("inf"), float("inf")]
-    for _ in range(8):
-        if best[1] < 0.5 * best[0] < float("inf"):
-            break  # hopeless, and slow to measure
+    for turn in range(8):
+        if turn > 1 and best[1] < 0.5 * best[0]:
+            break  # hopeless, and slow to measure; the first turn has built the kernels
         for i, (pictures, weights) in enumerate(made):
             start = time.perf_counter()
             try:
