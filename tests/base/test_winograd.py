@@ -1,5 +1,6 @@
 """The compiled convolutions compute what torch does, forward and backward, in vectors of each width."""
 
+import contextlib
 import copy
 
 import pytest
@@ -27,28 +28,36 @@ def lanes(request):
     arithmetic.library().arithmetic_limit(32)
 
 
-@pytest.fixture(params=[32, 16], ids=["fp16", "bf16"])
+TYPES = {"fp16": 32, "bf16": 16}
+
+
+@contextlib.contextmanager
+def multiplying(wanted):
+    """Within the block numbers of 16 bits are multiplied in this type, if the processor can."""
+    arithmetic.library().arithmetic_limit(TYPES[wanted])
+    try:
+        if arithmetic.half_type() != wanted:
+            pytest.skip("this processor multiplies no such numbers")
+        yield wanted
+    finally:
+        arithmetic.library().arithmetic_limit(32)
+
+
+@pytest.fixture(params=TYPES)
 def half_type(request):
     """What numbers of 16 bits are multiplied in."""
-    arithmetic.library().arithmetic_limit(request.param)
-    try:
-        if arithmetic.half_type() != ("fp16" if request.param == 32 else "bf16"):
-            pytest.skip("this processor multiplies no such numbers")
-        yield arithmetic.half_type()
-    finally:
-        arithmetic.library().arithmetic_limit(32)
+    with multiplying(request.param) as wanted:
+        yield wanted
 
 
-@pytest.fixture(params=[32, 16, 0], ids=["fp16", "bf16", "fp32"])
+@pytest.fixture(params=[*TYPES, "fp32"])
 def compute(request):
     """`convolve` with each type of products."""
-    arithmetic.library().arithmetic_limit(request.param or 32)
-    try:
-        if request.param and arithmetic.half_type() != ("fp16" if request.param == 32 else "bf16"):
-            pytest.skip("this processor multiplies no such numbers")
-        yield in_halves if request.param else convolve
-    finally:
-        arithmetic.library().arithmetic_limit(32)
+    if request.param == "fp32":
+        yield convolve
+    else:
+        with multiplying(request.param):
+            yield in_halves
 
 
 def by_definition(x, weight, bias, pooled):

@@ -80,7 +80,8 @@ def lanes(halves: bool = False) -> int:
 
 def half_type() -> Literal["fp16", "bf16"] | None:
     """The type that numbers of 16 bits are multiplied in here; None where they are not."""
-    return {32: "fp16", 16: "bf16"}.get(lanes(halves=True))  # type: ignore[return-value]
+    types: dict[int, Literal["fp16", "bf16"]] = {32: "fp16", 16: "bf16"}
+    return types.get(lanes(halves=True))
 
 
 def threads() -> int:

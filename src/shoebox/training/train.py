@@ -38,8 +38,9 @@ from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
 RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 4.0, 0.0006
-"""Time set aside for saving, metrics, intervals, tables, figures and leaving, where `python_pace` is 1. On two cores
-they took about 2 s for 153 pictures, 10 to 11 s for 12,500; 7 to 8 s where it is 0.66: nearly all of it is Python's."""
+"""Time set aside for saving, metrics, intervals, tables, figures and leaving, where `python_pace` is 1: nearly all of
+it is Python's. On two cores they took about 2 s for 153 pictures, and for 12,500 10 to 11 s on an Intel Xeon, 7 to 8 s
+on an AMD EPYC, where that is 0.66."""
 
 
 @dataclass(frozen=True)
