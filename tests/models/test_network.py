@@ -1,10 +1,13 @@
 """The contract every network keeps, run on every entry of the registry; freezing."""
 
+import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from shoebox.base.errors import UsageError
 from shoebox.models import MODELS, Network, build_model, freeze, set_training
@@ -45,6 +48,18 @@ def test_stages_follow_the_picture(name: str) -> None:
     with torch.no_grad():
         network(torch.zeros(1, 3, SIZE, SIZE, device="meta"))
     assert seen == [stage_name for stage_name, _ in network.stages()]
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_network_that_repeats_reads_nothing_back_and_leaves_python_no_choice(name: str) -> None:
+    with FakeTensorMode():  # its tensors have no contents that could be read
+        network = build_model(name, classes=CLASSES, size=SIZE).train()
+        if not network.repeats:
+            pytest.skip("does not say so")
+        before = random.getstate(), np.random.get_state()[1].tobytes()
+        loss = network(torch.zeros(4, 3, SIZE, SIZE)).sum()
+        loss.backward()
+    assert (random.getstate(), np.random.get_state()[1].tobytes()) == before
 
 
 def test_unknown_networks_and_options_name_the_choices() -> None:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from shoebox.base.progress import QUIET
+from shoebox.base.progress import QUIET, Quiet
 from shoebox.base.recipe import Recipe
+from shoebox.base.replay import Recording, Replay
 from shoebox.base.runtime import Runtime
 from shoebox.classifier import Classifier
 from shoebox.data.batches import Resident, batches
@@ -16,7 +17,7 @@ from shoebox.data.sources import open_source
 from shoebox.data.split import split
 from shoebox.models import build_model
 from shoebox.pipeline import Pipeline
-from shoebox.training import loop
+from shoebox.training import loop, session
 from shoebox.training.fit import fit
 from shoebox.training.planner import plan
 from shoebox.training.session import assemble
@@ -46,6 +47,7 @@ def test_speednet_learns_on_a_gpu_and_answers_alike_on_a_cpu(tmp_path, index, re
 @needs_gpu
 def test_a_step_does_not_wait_for_the_gpu(tmp_path, index, recipe, monkeypatch):
     update, residents = loop.update, []
+    record = Replay._first
 
     def watched(session, batch):
         residents.append(isinstance(session.packed, Resident))
@@ -55,9 +57,50 @@ def test_a_step_does_not_wait_for_the_gpu(tmp_path, index, recipe, monkeypatch):
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
+    def unwatched(*given):
+        torch.cuda.set_sync_debug_mode("default")  # it compares, and so has to wait
+        return record(*given)
+
     monkeypatch.setattr(loop, "update", watched)
+    monkeypatch.setattr(Replay, "_first", unwatched)
     fit(index, recipe, tmp_path / "run", device="cuda")
     assert len(residents) > 3 and all(residents)
+
+
+@needs_gpu
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"grow": 0.5, "precision": "fp32"},
+        {"grow": 0.5},
+        {"model": "speednet(width=0.25, depth=3, members=2)", "accumulate": 2, "epochs": 6},
+        {"model": "vgg(blocks=2, dropout=0.3)", "optimizer": "adamw", "clip": 1.0, "ema": 0.9},
+    ],
+)
+def test_steps_that_a_gpu_replays_are_the_steps(tmp_path, index, recipe, monkeypatch, options):
+    """The same losses, within what sums in another order make of them in a few dozen steps; and it is replayed."""
+    lines, starts, run = [], [], Recording.run
+
+    def counted(*given):
+        starts.append(1)
+        return run(*given)
+
+    class Heard(Quiet):
+        def say(self, text):
+            lines.append(text)
+
+    def losses(name):
+        rows = []
+        given = recipe.override({"epochs": 2, **options})
+        fit(index, given, tmp_path / name, device="cuda", progress=Heard(), on_epoch=rows.append)
+        return [row["train_loss"] for row in rows]
+
+    monkeypatch.setattr(Recording, "run", counted)
+    replayed = losses("replayed")
+    assert len(starts) > 5
+    assert not [line for line in lines if "CUDA graph" in line]
+    monkeypatch.setattr(session, "graphs_for", lambda device: None)
+    assert losses("plain") == pytest.approx(replayed, rel=0.05)
 
 
 STEPS = [
@@ -88,7 +131,7 @@ def test_a_step_stays_on_its_device(tmp_path, index, recipe, monkeypatch, option
 
     def backward(loss: Tensor) -> None:
         losses.append(loss)
-        for parameter in session.network.parameters():
+        for parameter in opened.network.parameters():
             parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
 
     monkeypatch.setattr(Tensor, "backward", backward)
@@ -96,16 +139,17 @@ def test_a_step_stays_on_its_device(tmp_path, index, recipe, monkeypatch, option
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 1 << 30))
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # nothing can be recorded
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         with torch.device("cuda"):
             network = build_model(made.recipe.model, classes=2, size=made.preprocess.size)
             pipeline = Pipeline(network, made.preprocess)
         runtime = Runtime("cuda", "bf16", "as if it were there")
-        session = assemble(made, runtime, pipeline, packed, tmp_path / "run", QUIET)
-        rows = session.training_rows(0)
-        for batch in batches(session.packed, rows, batch_size=session.batch_size, device="cuda", drop_last=True):
-            loop.update(session, batch)
-            session.state.step, session.state.updates = session.state.step + 1, session.state.updates + 1
-    assert isinstance(session.packed, Resident)
-    assert len(losses) == session.steps > 3
+        opened = assemble(made, runtime, pipeline, packed, tmp_path / "run", QUIET)
+        rows = opened.training_rows(0)
+        for batch in batches(opened.packed, rows, batch_size=opened.batch_size, device="cuda", drop_last=True):
+            loop.update(opened, batch)
+            opened.state.step, opened.state.updates = opened.state.step + 1, opened.state.updates + 1
+    assert isinstance(opened.packed, Resident)
+    assert len(losses) == opened.steps > 3
     assert {loss.device.type for loss in losses} == {"cuda"}

@@ -6,19 +6,68 @@ from torch import nn
 from shoebox.base.errors import UsageError
 from shoebox.models import build_model
 from shoebox.models.network import freeze
-from shoebox.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule, orthogonalise
+from shoebox.training import optimizer
+from shoebox.training.optimizer import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Muon,
+    build_optimizer,
+    build_schedule,
+    orthogonalise,
+)
 
 
-@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
+@pytest.mark.parametrize("shape", [(3, 8, 40), (2, 40, 8), (1, 16, 16)])
 def test_orthogonalise_brings_singular_values_near_one(shape):
-    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalise(matrix, steps=5))
+    scales = torch.tensor([1e-3, 1.0, 1e3])[: shape[0], None, None]  # each by itself
+    matrices = scales * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(matrices, steps=5))
     assert values.max() < 1.3
     assert values.min() > 0.3
 
 
 def test_orthogonalise_of_nothing_is_nothing():
-    assert torch.equal(orthogonalise(torch.zeros(4, 6)), torch.zeros(4, 6))
+    assert torch.equal(orthogonalise(torch.zeros(2, 4, 6)), torch.zeros(2, 4, 6))
+
+
+@pytest.mark.parametrize("together", [[[0], [1], [2], [3]], [[0, 2], [1], [3]]], ids=["each", "as on a GPU"])
+def test_muon_moves_each_filter_bank_by_its_own_orthogonalised_momentum(monkeypatch, together):
+    monkeypatch.setattr(optimizer, "_together", lambda matrices: together)
+    torch.manual_seed(0)
+    # Two of one shape between others, and one whose matrix is tall.
+    shapes = [(16, 8, 3, 3), (8, 4, 3, 3), (16, 8, 3, 3), (64, 4, 2, 2)]
+    banks = [nn.Parameter(torch.randn(shape).contiguous(memory_format=torch.channels_last)) for shape in shapes]
+    matrices = [bank.detach().flatten(1) for bank in banks]
+    momenta = [torch.zeros_like(matrix) for matrix in matrices]
+    muon = Muon([{"lr": 0.1, "momentum": 0.6, "kind": "orthogonal", "params": banks}])
+    for _ in range(3):
+        for i, bank in enumerate(banks):
+            gradient = torch.randn(len(bank), bank[0].numel())
+            bank.grad = gradient.view(bank.shape).contiguous(memory_format=torch.channels_last)
+            momenta[i] = 0.6 * momenta[i] + gradient
+            x = gradient + 0.6 * momenta[i]
+            x = x / x.norm()
+            for _ in range(3):
+                x = 3.4445 * x + (-4.7750 * x @ x.T + 2.0315 * x @ x.T @ x @ x.T) @ x
+            matrices[i] = matrices[i] * len(bank) ** 0.5 / matrices[i].norm() - 0.1 * x
+        muon.step()
+    for bank, matrix in zip(banks, matrices, strict=True):
+        assert torch.allclose(bank.flatten(1), matrix, atol=1e-4)
+
+
+def test_the_adam_of_muon_is_adamw():
+    torch.manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.ones(size)) for size in (3, 5, 5)] for _ in range(2))
+    muon = Muon([{"params": ours, "lr": 0.01, "weight_decay": 0.1}])
+    adamw = torch.optim.AdamW(theirs, lr=0.01, betas=(0.85, 0.95), eps=1e-8, weight_decay=0.1)
+    for i in range(4):
+        for first, second in zip(ours, theirs, strict=True):
+            first.grad = second.grad = torch.randn(len(first))
+        ours[0].grad = theirs[0].grad = None if i < 2 else ours[0].grad  # one that begins later
+        muon.step()
+        adamw.step()
+    for first, second in zip(ours, theirs, strict=True):
+        assert torch.allclose(first, second, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

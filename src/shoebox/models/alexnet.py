@@ -22,6 +22,8 @@ SMALLEST = 63
 class AlexNet(Network):
     """Pictures smaller than 63 px are enlarged to 63 px (bilinear) inside the network; its strides need that many."""
 
+    repeats = True
+
     def __init__(self, classes: int, dropout: float) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(

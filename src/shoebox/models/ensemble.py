@@ -51,6 +51,7 @@ class Ensemble(Network):
         for member in members:
             member.head = nn.Identity()
         self.members = nn.ModuleList(members)
+        self.repeats = all(member.repeats for member in members)
         self.trains: int | None = None
         # Python's own number is used, so that nothing waits for a device; the tensor is saved with the weights.
         self.finished = len(members)

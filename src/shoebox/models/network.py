@@ -27,6 +27,10 @@ class Network(nn.Module, ABC):
     head: nn.Module
     """From features (N, D) to logits (N, classes)."""
 
+    repeats = False
+    """Whether a pass does the same with every batch of a shape: it reads nothing back from the device, and Python draws
+    no random numbers. Such a network's steps are recorded where they train on a GPU (`base/replay.py`)."""
+
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), float and normalised, to one vector each: (N, D)."""

@@ -23,6 +23,8 @@ DEPTHS = (18, 34, 50, 101, 152)
 class ResNet(Network):
     """Stem, four stages of residual blocks, global average pooling."""
 
+    repeats = True
+
     def __init__(self, layers: Any, classes: int, size: int, dropout: float) -> None:
         """`layers` is the torchvision ResNet whose parts are taken over."""
         super().__init__()

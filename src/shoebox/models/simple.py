@@ -16,6 +16,8 @@ from shoebox.models.network import MODELS, Network
 class Simple(Network):
     """Three blocks (3×3 convolution, batch norm, ReLU, 2×2 max pooling), each twice as wide as the one before."""
 
+    repeats = True
+
     def __init__(self, classes: int, size: int, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
         if size < 8:

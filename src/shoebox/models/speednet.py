@@ -105,6 +105,8 @@ class SpeedNet(Network):
         depth: convolutions of a block, 2 or 3.
     """
 
+    repeats = True
+
     def __init__(self, classes: int, widths: tuple[int, ...], patch: int, stride: int, depth: int = 2) -> None:
         super().__init__()
         # Python's own number is used, so that nothing waits for a device; the tensor is saved with the weights.

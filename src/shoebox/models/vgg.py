@@ -22,6 +22,8 @@ RISE = 0.1
 class VGG(Network):
     """`blocks` blocks, each twice as wide as the one before, then a dense layer; dropout rises towards the head."""
 
+    repeats = True
+
     def __init__(
         self, classes: int, size: int, blocks: int, width: int, batchnorm: bool, dropout: float, hidden: int
     ) -> None:

@@ -4,6 +4,7 @@ In: a `Session`, which holds everything a step needs. Out: one `Epoch` at a time
 """
 
 import contextlib
+import functools
 import signal
 import time
 from collections.abc import Iterator
@@ -120,10 +121,7 @@ def update(session: Session, batch: Batch) -> None:
             give_back_memory()
         session.side = side
     inputs = session.pipeline.inputs(pictures, side)
-    with session.runtime.autocast():
-        logits = session.pipeline.network(inputs).float()
-    loss = F.cross_entropy(logits, targets, session.class_weights, label_smoothing=recipe.label_smoothing)
-    (loss / recipe.accumulate).backward()
+    logits = session.replay.run(functools.partial(passes, session), session.member, inputs, targets)
     keep_seen(parts.seen, logits, batch.labels)
     if not settled(session, state.step + 1):
         return
@@ -135,6 +133,16 @@ def update(session: Session, batch: Batch) -> None:
     parts.optimizer.zero_grad(set_to_none=True)
     if isinstance(parts.average, torch.optim.swa_utils.AveragedModel):
         parts.average.update_parameters(session.pipeline.network)
+
+
+def passes(session: Session, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Forward and backward: the logits (N, K) float32. The gradients of the loss are added to the parameters'."""
+    recipe = session.recipe
+    with session.runtime.autocast():
+        logits: Tensor = session.pipeline.network(inputs).float()
+    loss = F.cross_entropy(logits, targets, session.class_weights, label_smoothing=recipe.label_smoothing)
+    (loss / recipe.accumulate).backward()
+    return logits.detach()
 
 
 def due(session: Session) -> bool:
@@ -223,7 +231,7 @@ def keep_seen(seen: dict[str, list[Tensor]], logits: Tensor, labels: Tensor) -> 
     """Keep a step's logits and labels for the epoch's figures, within `SEEN_BYTES`."""
     kept = seen.setdefault("logits", [])
     if not kept or sum(map(len, kept)) * logits.shape[1] * 4 < SEEN_BYTES:
-        kept.append(logits.detach())  # on the device: fetching them would wait for it
+        kept.append(logits)  # on the device: fetching them would wait for it
         seen.setdefault("labels", []).append(labels)
 
 

@@ -6,7 +6,7 @@ the progress of training, 0 to 1, to a multiple of the peak learning rate, so th
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -49,46 +49,69 @@ class Muon(torch.optim.Optimizer):
         """Apply the gradients once."""
         moves = {"orthogonal": self._orthogonal, "plain": self._plain, "adam": self._adam}
         for group in self.param_groups:
-            move = moves[group["kind"]]
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    move(parameter, parameter.grad, group)
+            if parameters := [parameter for parameter in group["params"] if parameter.grad is not None]:
+                moves[group["kind"]](parameters, [parameter.grad for parameter in parameters], group)
 
-    def _orthogonal(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(gradient)
-        momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
+    def _orthogonal(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        ahead = self._ahead(parameters, gradients, group)
+        scales = torch._foreach_norm(parameters)
+        torch._foreach_clamp_min_(scales, 1e-12)
+        torch._foreach_reciprocal_(scales)
+        torch._foreach_mul_(scales, [math.sqrt(len(parameter)) for parameter in parameters])
+        torch._foreach_mul_(parameters, scales)
         # The order of a matrix's columns is all one; in this one, filters that are channels-last need not be copied.
-        last = gradient.add(momentum, alpha=group["momentum"]).permute(0, 2, 3, 1)
-        direction = orthogonalise(last.flatten(1)).view(last.shape).permute(0, 3, 1, 2)
-        parameter.mul_(math.sqrt(len(parameter)) / parameter.norm().clamp_min(1e-12))
-        parameter.add_(direction, alpha=-group["lr"])
+        banks = [parameter.permute(0, 2, 3, 1) for parameter in parameters]
+        matrices = [direction.permute(0, 2, 3, 1).flatten(1) for direction in ahead]
+        for alike in _together(matrices):
+            some = [matrices[i] for i in alike]
+            directions = orthogonalise(torch.stack(some) if len(some) > 1 else some[0][None])
+            steps = [direction.view(banks[i].shape) for i, direction in zip(alike, directions, strict=True)]
+            torch._foreach_add_([banks[i] for i in alike], steps, alpha=-group["lr"])
 
-    def _plain(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(gradient)
-        momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
-        parameter.add_(gradient.add(momentum, alpha=group["momentum"]), alpha=-group["lr"])
+    def _plain(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        torch._foreach_add_(parameters, self._ahead(parameters, gradients, group), alpha=-group["lr"])
 
-    def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+    def _ahead(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """The gradients, and `momentum` times the momenta, which have just taken them in (Nesterov)."""
+        momenta = self._kept(parameters, "momentum")
+        torch._foreach_mul_(momenta, group["momentum"])
+        torch._foreach_add_(momenta, gradients)
+        return list(torch._foreach_add(gradients, momenta, alpha=group["momentum"]))
+
+    def _adam(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         fast, slow = group["betas"]
-        steps = float(state["step"]) + 1
-        state["step"] = torch.tensor(steps)  # what a checkpoint holds are tensors
-        mean = state["mean"].lerp_(gradient, 1 - fast)
-        square = state["square"].lerp_(gradient.square(), 1 - slow)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        scale = (square / (1 - slow**steps)).sqrt_().add_(1e-8)
-        parameter.addcdiv_(mean, scale, value=-group["lr"] / (1 - fast**steps))
+        means, squares = self._kept(parameters, "mean"), self._kept(parameters, "square")
+        steps = [float(self.state[parameter].get("step", 0.0)) + 1 for parameter in parameters]
+        for parameter, step in zip(parameters, steps, strict=True):
+            self.state[parameter]["step"] = torch.tensor(step)  # what a checkpoint holds are tensors
+        torch._foreach_lerp_(means, gradients, 1 - fast)
+        torch._foreach_mul_(squares, slow)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - slow)
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        scales = torch._foreach_div(squares, [1 - slow**step for step in steps])
+        torch._foreach_sqrt_(scales)
+        torch._foreach_add_(scales, 1e-8)
+        torch._foreach_addcdiv_(parameters, means, scales, [-group["lr"] / (1 - fast**step) for step in steps])
+
+    def _kept(self, parameters: list[Tensor], name: str) -> list[Tensor]:
+        """What is remembered of each parameter, zeros at first."""
+        for parameter in parameters:
+            if name not in self.state[parameter]:
+                self.state[parameter][name] = torch.zeros_like(parameter)
+        return [self.state[parameter][name] for parameter in parameters]
 
 
-def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
-    """Bring the singular values of a matrix (m, n) near one by quintic Newton–Schulz iterations.
+def _together(matrices: Sequence[Tensor]) -> list[list[int]]:
+    """Which to move at once, by number: on a GPU those of one shape, since it is done with one of them before the next
+    could be started; on a CPU each by itself, without a copy."""
+    groups: dict[Any, list[int]] = {}
+    for i, matrix in enumerate(matrices):
+        groups.setdefault(matrix.shape if matrix.is_cuda else i, []).append(i)
+    return list(groups.values())
+
+
+def orthogonalise(matrices: Tensor, steps: int = 3) -> Tensor:
+    """Bring the singular values of matrices (G, m, n) near one by quintic Newton–Schulz iterations.
 
     The coefficients maximise the slope at zero, so values end between about 0.5 and 1.5 rather than at 1, which serves
     an optimizer as well (Jordan et al., as above). Each iteration multiplies X by a polynomial of X·Xᵀ, which then is
@@ -96,20 +119,20 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
     product of the polynomials. On a GPU, X is multiplied in bf16.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
-    tall = x.shape[0] > x.shape[1]
+    x = matrices.bfloat16() if matrices.is_cuda else matrices.float()
+    tall = x.shape[1] > x.shape[2]
     if tall:
-        x = x.T
-    x = x / (x.norm() + 1e-7)
-    gram, product = (x @ x.T).float(), None
+        x = x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram, product = (x @ x.mT).float(), None
     for left in reversed(range(steps)):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
         product = factor if product is None else factor @ product
         if left:
             gram = factor @ gram @ factor
     x = x if product is None else product.to(x.dtype) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 @OPTIMIZERS.register

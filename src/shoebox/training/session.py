@@ -21,6 +21,7 @@ from shoebox.base.files import atomic_write
 from shoebox.base.progress import Progress
 from shoebox.base.recipe import Recipe
 from shoebox.base.registry import parse_spec
+from shoebox.base.replay import Replay, graphs_for
 from shoebox.base.runtime import Runtime, derive_seed
 from shoebox.data.augment import compose
 from shoebox.data.batches import Packed, resident
@@ -49,6 +50,7 @@ class Session:
         sampling: weight of each training row for balanced sampling; None: every picture once an epoch.
         class_weights: (K,) of the loss, or None.
         schedule: from progress to a multiple of the peak learning rate.
+        replay: runs a step's forward and backward pass.
         began: when this process put it together, on `time.monotonic`.
         validations: seconds that each validation of this process took.
         stop: numbers of the signals that asked the run to stop.
@@ -73,6 +75,7 @@ class Session:
     parts: Parts
     state: TrainState
     progress: Progress
+    replay: Replay
     began: float = field(default_factory=time.monotonic)
     validations: list[float] = field(default_factory=list)
     stop: list[int] = field(default_factory=list)
@@ -184,6 +187,7 @@ def assemble(
         parts=parts,
         state=state,
         progress=progress,
+        replay=Replay(network, graphs_for(runtime.device) if network.repeats else None, progress),
         views=views,
         mend=mend,
     )
