@@ -1,5 +1,8 @@
 """Replayed steps against the steps themselves, on a CPU, where what is recorded runs again."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -165,6 +168,29 @@ def test_another_kind_of_work_is_recorded_anew():
     assert often(count=9, kind=1) == 0
 
 
+def test_nothing_of_a_failed_attempt_is_kept_while_the_work_runs_again():
+    network = nn.Linear(4, 2)
+    replay, losses, alive = Replay(network, Again(network), QUIET), [], []
+
+    def passes(inputs: Tensor) -> Tensor:
+        alive.append(any(loss() is not None for loss in losses))
+        loss: Tensor = network(inputs).sum()
+        losses.append(weakref.ref(loss))
+        loss.backward()
+        if len(losses) == BEFORE + 1:
+            raise torch.OutOfMemoryError("no room for two")
+        return loss.detach()
+
+    gc.disable()  # which would hide it, sooner or later
+    try:
+        for _ in range(BEFORE + 1):
+            replay.run(passes, None, torch.ones(8, 4))
+            network.zero_grad()
+    finally:
+        gc.enable()
+    assert alive == [False] * (BEFORE + 2)
+
+
 def test_numbers_are_alike_where_together_they_hardly_differ():
     numbers = [torch.tensor([100.0, 1.0]), None, torch.tensor(3)]
     assert alike(numbers, numbers)
@@ -178,14 +204,15 @@ def test_numbers_are_alike_where_together_they_hardly_differ():
 
 
 def test_on_a_cpu_nothing_is_recorded():
-    assert graphs_for("cpu") is None
+    assert graphs_for("cpu", QUIET) is None
 
 
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_after_work_that_waits_for_the_gpu_all_is_as_before():
     network = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2)).cuda()
     heard, stream = Heard(), torch.cuda.current_stream()
-    replay = Replay(network, graphs_for("cuda"), heard)
+    replay = Replay(network, graphs_for("cuda", heard), heard)
 
     def passes(inputs: Tensor) -> Tensor:
         loss: Tensor = network(inputs).sum()

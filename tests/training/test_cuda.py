@@ -45,6 +45,7 @@ def test_speednet_learns_on_a_gpu_and_answers_alike_on_a_cpu(tmp_path, index, re
 
 
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_a_step_does_not_wait_for_the_gpu(tmp_path, index, recipe, monkeypatch):
     update, residents = loop.update, []
     record = Replay._first
@@ -73,7 +74,7 @@ def test_a_step_does_not_wait_for_the_gpu(tmp_path, index, recipe, monkeypatch):
     [
         {"grow": 0.5, "precision": "fp32"},
         {"grow": 0.5},
-        {"model": "speednet(width=0.25, depth=3, members=2)", "accumulate": 2, "epochs": 6},
+        {"model": "speednet(width=0.25, depth=3, members=2)", "epochs": 6},
         {"model": "vgg(blocks=2, dropout=0.3)", "optimizer": "adamw", "clip": 1.0, "ema": 0.9},
     ],
 )
@@ -99,7 +100,7 @@ def test_steps_that_a_gpu_replays_are_the_steps(tmp_path, index, recipe, monkeyp
     replayed = losses("replayed")
     assert len(starts) > 5
     assert not [line for line in lines if "CUDA graph" in line]
-    monkeypatch.setattr(session, "graphs_for", lambda device: None)
+    monkeypatch.setattr(session, "graphs_for", lambda device, progress: None)
     assert losses("plain") == pytest.approx(replayed, rel=0.05)
 
 

@@ -31,6 +31,8 @@ fixed order, in bf16. What reads a wrong address is as far off as it is large.""
 LEFT = 0.25
 """Share of a GPU's memory that must be free beside what a recording keeps, for validations and what else comes."""
 
+WITHOUT = "no CUDA graph, so a small network trains more slowly: {}"
+
 Work = Callable[..., Tensor]
 """From tensors on the device to a tensor without gradient; leaves the gradients of parameters in `grad`. It reads no
 value back, and what else it depends on stays as it is."""
@@ -53,12 +55,13 @@ class CudaGraphs:
     capture").
     """
 
-    broken = False
-    """Whether a recording has failed in this process: some torch releases keep pieces of one, on which the next would
-    stumble."""
+    broken = ""
+    """Why a recording failed in this process, after which none is tried: some torch releases keep pieces of it, on
+    which the next would stumble."""
 
     def __init__(self, device: str) -> None:
-        self._device = torch.device(device)
+        number = torch.device(device).index
+        self._device = torch.device("cuda", torch.cuda.current_device() if number is None else number)
 
     def aside(self, work: Callable[[], Tensor]) -> Tensor:
         before, stream = torch.cuda.current_stream(self._device), _stream(self._device)
@@ -76,16 +79,21 @@ class CudaGraphs:
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph, stream = torch.cuda.CUDAGraph(), _stream(self._device)
-        CudaGraphs.broken = True
-        # The middle one is there to come back to, which a recording that fails does not. Threads that make the next
-        # batches ready may allocate meanwhile.
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.stream(torch.cuda.current_stream(self._device)),
-            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
-        ):
-            result = work()
-        CudaGraphs.broken = False
+        numbers = torch.cuda.default_generators[self._device.index]
+        spare = numbers.clone_state()
+        try:
+            # The middle one is there to come back to, which a recording that fails does not. Threads that make the next
+            # batches ready may allocate meanwhile.
+            with (
+                torch.cuda.device(self._device),
+                torch.cuda.stream(torch.cuda.current_stream(self._device)),
+                torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+            ):
+                result = work()
+        except BaseException as e:
+            CudaGraphs.broken = why(e)
+            numbers.graphsafe_set_state(spare)  # the one that is left may think that it is still being recorded
+            raise
         free, total = torch.cuda.mem_get_info(self._device)
         if free < LEFT * total:
             raise RuntimeError(f"it would leave {free / 2**30:.1f} GiB of the GPU's memory")
@@ -190,9 +198,8 @@ class Replay:
                 return got
             reason = "replayed, it gives other numbers"
         except RuntimeError as e:  # of CUDA, and of memory
-            cause = e.__context__ or e
-            reason = (str(cause).splitlines() or [type(cause).__name__])[0]
-        self._progress.say(f"no CUDA graph, so a small network trains more slowly: {reason}")
+            reason = why(e)
+        self._progress.say(WITHOUT.format(reason))
         self._graphs = None
         put(after, buffers)
         for parameter, gradient in zip(self._module.parameters(), gradients, strict=True):
@@ -207,10 +214,20 @@ class Replay:
         return gradients
 
 
-def graphs_for(device: str) -> Graphs | None:
+def graphs_for(device: str, progress: Progress) -> Graphs | None:
     """What records on a device; None where nothing can be."""
-    there = device.startswith("cuda") and torch.cuda.is_available() and not CudaGraphs.broken
-    return CudaGraphs(device) if there else None
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return None
+    if CudaGraphs.broken:
+        progress.say(WITHOUT.format(CudaGraphs.broken))
+        return None
+    return CudaGraphs(device)
+
+
+def why(error: BaseException) -> str:
+    """The first line of what went wrong at first, without the error, which keeps alive all that was in use."""
+    cause = error.__context__ or error
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
 def put(values: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:

@@ -166,6 +166,7 @@ def resident(packed: Packed, device: str) -> Packed:
     """The pack, copied to the device where that is a GPU with room for it; else the pack as it is."""
     if not device.startswith("cuda") or isinstance(packed, Stream) or not len(packed.index):
         return packed
+    torch.cuda.empty_cache()  # what earlier work has left is free too
     free, _ = torch.cuda.mem_get_info(device)
     return Resident(packed, device) if _picture_bytes(packed) * len(packed.index) < ROOM * free else packed
 

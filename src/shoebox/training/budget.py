@@ -221,7 +221,7 @@ def training_rate(
         rows = rows[: max(1, len(rows) // MEASURED, PLACES // side**2)]
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
     labels = torch.from_numpy(packed.index.labels[rows]).clamp_min(0).to(runtime.device)
-    graphs = graphs_for(runtime.device)
+    graphs = graphs_for(runtime.device, QUIET)
     replay = Replay(network, graphs, QUIET)
 
     def passes(inputs: Tensor, labels: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ def training_rate(
         F.cross_entropy(logits, labels).backward()
         return logits.detach()
 
-    for _ in range(1 if runtime.device == "cpu" else BEFORE + 2 if graphs else 2):
+    for _ in range(1 if runtime.device == "cpu" else BEFORE + 3 if graphs else 2):
         start = time.monotonic()
         logits = replay.run(passes, None, pipeline.inputs(stored, side), labels)
         # Reading a value waits for the device to finish.
