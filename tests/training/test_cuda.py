@@ -47,8 +47,7 @@ def test_speednet_learns_on_a_gpu_and_answers_alike_on_a_cpu(tmp_path, index, re
 @needs_gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_a_step_does_not_wait_for_the_gpu(tmp_path, index, recipe, monkeypatch):
-    update, residents = loop.update, []
-    record = Replay._first
+    update, first, residents = loop.update, Replay._first, []
 
     def watched(session, batch):
         residents.append(isinstance(session.packed, Resident))
@@ -60,7 +59,7 @@ def test_a_step_does_not_wait_for_the_gpu(tmp_path, index, recipe, monkeypatch):
 
     def unwatched(*given):
         torch.cuda.set_sync_debug_mode("default")  # it compares, and so has to wait
-        return record(*given)
+        return first(*given)
 
     monkeypatch.setattr(loop, "update", watched)
     monkeypatch.setattr(Replay, "_first", unwatched)

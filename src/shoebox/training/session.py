@@ -172,8 +172,8 @@ def assemble(
     packed = resident(packed, runtime.device)
     labels = index.labels[rows["train"]]
     even = even_weights(labels, classes)
-    # Between gradients that are added up there is no room for a recording.
-    recorded = network.repeats and recipe.accumulate == 1
+    # Who adds up gradients is short of memory, and a recording keeps what a step needs beside what the others need.
+    graphs = graphs_for(runtime.device, progress) if network.repeats and recipe.accumulate == 1 else None
     session = Session(
         recipe=recipe,
         runtime=runtime,
@@ -189,7 +189,7 @@ def assemble(
         parts=parts,
         state=state,
         progress=progress,
-        replay=Replay(network, graphs_for(runtime.device, progress) if recorded else None, progress),
+        replay=Replay(network, graphs, progress),
         views=views,
         mend=mend,
     )
