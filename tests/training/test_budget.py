@@ -29,9 +29,9 @@ def packed_plan(tmp_path, make_folder):
     ("rate", "few", "options"),
     [
         (1e6, 10, "width=2.0, depth=3, members=4"),
-        (1e6, 1000, "width=0.875, depth=3, members=2"),
-        (55.0, 10, "width=0.875, depth=3, members=3"),
-        (35.0, 10, "width=0.875, depth=3, members=2"),
+        (1e6, 1000, "width=0.875, members=2"),
+        (55.0, 10, "width=0.875, members=4"),
+        (35.0, 10, "width=0.875, members=3"),
         (25.0, 10, "width=0.875, members=2"),
         (18.0, 10, "width=0.875, depth=3"),
         (1e-3, 10, "width=0.25"),
