@@ -65,7 +65,7 @@ CHOICES = (
 FEW, FEW_MEMBERS = 20_000, 2
 """Training pictures below which only so many networks answer together, and none is wider than `MEMBER`: twenty minutes
 of imagenette128 (9,000 pictures) ended at 0.902 with width 1 and 17 passes, at 0.901 with width 1.25 and 15; with two
-of width 0.875 at 0.909 of depth 3, 21 passes each, at 0.920 of depth 2, 28 each (both on one machine)."""
+of width 0.875 at 0.909 of depth 3, 21 passes each, at 0.918 and 0.920 of depth 2, 26 and 28 each (an AMD EPYC)."""
 
 MEASURED, PLACES = 4, 300_000
 """A CPU measures at least a batch divided by the one, and not more of it than has so many places. A quarter of 512
