@@ -51,8 +51,9 @@ class Kind(NamedTuple):
 MEMBER, MEMBERS = 0.875, 4
 """From this width on, more time buys depth, or networks that answer together, up to so many, then both and width.
 Seen here on CIFAR-10: in twenty to thirty minutes one of width 1 reached 0.911 in 23 passes, one of width 1.25 0.912 in
-31. In ten minutes one of width 0.875 reached 0.905 to 0.910 in 20 passes, of depth 3 0.908 to 0.911 in 15; in twenty
-two of depth 2 0.918, two of depth 3 0.915; in thirty three of depth 2 0.917, four 0.919, three of depth 3 0.915."""
+31. In ten minutes, one of width 0.875 reached 0.905 to 0.910 (20 passes), of depth 3 0.908 to 0.911 (14 or 15). In
+twenty, two of depth 2 reached 0.918, two of depth 3 0.914; in thirty, three of depth 2 reached 0.917, four 0.919, three
+of depth 3 0.914."""
 
 CHOICES = (
     *((Kind(width, 3), MEMBERS) for width in WIDTHS if width >= MEMBER),
