@@ -29,7 +29,8 @@
 #define CEIL(a, b) (((a) + (b) - 1) / (b))
 /* Numbers of one panel, held or of products. At least a line of the cache more than needed: where panels are a power of two
    apart, they share its sets. */
-#define PANEL(room) (36L * (room) * LANES + 64 / (long)sizeof(HELD))
+#define PITCH(room) ((room) + EXTRA)
+#define PANEL(room) (36L * PITCH(room) * LANES + 64 / (long)sizeof(HELD))
 /* Channels that lie side by side in one broadcast; and tiles, where it is these that are summed over. */
 #define SPAN (LANES / PART)
 #define TILES (PAIRS / SPAN)
@@ -74,7 +75,7 @@ typedef void Work(const Job *, long item, void *scratch);
 typedef void NormWork(const Norm *, long block, void *scratch);
 
 typedef struct {
-    int lanes, part, held, real; /* held, real: bytes of a number of what is multiplied, and of the products */
+    int lanes, part, held, real, extra; /* held, real: bytes of a number of what is multiplied, and of the products */
     Work *forward, *filters, *spread, *collect;
     NormWork *spread_of, *activate, *activate_back, *normalise_back;
 } Kernel;

@@ -7,8 +7,8 @@
 #include "norm.h"
 
 static const Kernel NAME(kernel) = {
-    LANES, PART, sizeof(HELD), sizeof(REAL), NAME(forward), NAME(filters), NAME(spread), NAME(collect), NAME(spread_of),
-    NAME(activate), NAME(activate_back), NAME(normalise_back)};
+    LANES, PART, sizeof(HELD), sizeof(REAL), EXTRA, NAME(forward), NAME(filters), NAME(spread), NAME(collect),
+    NAME(spread_of), NAME(activate), NAME(activate_back), NAME(normalise_back)};
 _Static_assert(TILES_WHOLE % ROWS == 0 && ROWS % 2 == 0 && LANES / SPAN % ROWS == 0, "rows that fit");
 _Static_assert(TILES_WHOLE % TILES == 0, "tiles that fit");
 #undef VEC
@@ -17,6 +17,9 @@ _Static_assert(TILES_WHOLE % TILES == 0, "tiles that fit");
 #undef BITS
 #undef LANES
 #undef ROWS
+#undef AT_A_TIME
+#undef EXTRA
+#undef UNROLLED
 #undef NAME
 #undef LOAD_FEW
 #undef STORE_FEW

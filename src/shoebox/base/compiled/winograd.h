@@ -80,7 +80,7 @@ static Space space_for(const Kernel *k, int in_channels, int out_channels, int g
     long room = most / tile / TILES_WHOLE * TILES_WHOLE;
     room = room > MOST_ROOM ? MOST_ROOM : room < TILES_WHOLE ? TILES_WHOLE : room;
     /* What PANEL has beside its tiles. */
-    long edges = (deep + wide) / k->lanes * 64 * k->real / k->held;
+    long edges = (deep + wide) / k->lanes * 64 * k->real / k->held + tile * k->extra;
     return (Space){(int)room, gradient ? sums * (long)sizeof(float) * threads : sums * k->held, tile * room + edges};
 }
 

@@ -2,7 +2,8 @@
    kernel.h after winograd_tiles.h.
 
    Before it is included: ROWS, broadcasts that a product keeps sums for (even; it divides LANES / SPAN and TILES_WHOLE). A
-   broadcast is of PAIRS numbers that lie side by side. Further
+   broadcast is of PAIRS numbers that lie side by side. AT_A_TIME, broadcasts of a row that are taken without a branch
+   between them. Further
    ADD_TIMES(sum, vector, from): sum, and PART times PAIRS numbers, each times that of the PAIRS at `from` which stands in
    its place; where LANES is PART, sums hold those of PAIRS together;
    FOLD(to, to_other, vector, other): store the PART sums of PAIRS of the one and of the other;
@@ -29,25 +30,39 @@ static inline void NAME(filter3)(const FLOATS *g, int s, FLOATS *w, int u) {
     w[2 * u] = 4 * sum2 - sum + g[5 * s];
 }
 
+/* To the sums, ROWS broadcasts that are `apart` times each of `columns` vectors. */
+static inline __attribute__((always_inline)) void NAME(multiply)(
+    VEC (*sum)[3], const HELD *a, long apart, const WIDE *right, const int columns) {
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 3
+        for (int j = 0; j < columns; j++) sum[i][j] = ADD_TIMES(sum[i][j], right[j], a + i * apart);
+}
+
 /* `columns` times PART outputs of ROWS tiles, from output vector `v` on: sums over the channels of what lies in panels.
    Meanwhile the filters at `next` are fetched, as many as those of one vector: all of them together fit no core's cache. */
 static inline __attribute__((always_inline)) void NAME(across_some)(
     const HELD *a, const HELD *filters, const HELD *next, REAL *to, int depth, long panel, int v, const int columns) {
     long step = (long)CEIL(depth, PAIRS) * PART * PAIRS;
     VEC sum[ROWS][3];
+    WIDE right[3];
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
 #pragma GCC unroll 3
         for (int j = 0; j < columns; j++) sum[i][j] = (VEC){0};
     for (int first = 0; first < depth; first += LANES, a += panel) {
-        int last = depth - first < LANES ? depth - first : LANES;
-        for (int p = 0; p < last; p += PAIRS, filters += PART * PAIRS, next += PART * PAIRS) {
-            WIDE right[3];
-            __builtin_prefetch(next, 0, 2);
-            for (int j = 0; j < columns; j++) right[j] = *(const WIDE *)(filters + j * step);
+        int last = depth - first < LANES ? depth - first : LANES, p = 0;
+        for (; p + (AT_A_TIME - 1) * PAIRS < last; p += AT_A_TIME * PAIRS) {
 #pragma GCC unroll 8
-            for (int i = 0; i < ROWS; i++)
-                for (int j = 0; j < columns; j++) sum[i][j] = ADD_TIMES(sum[i][j], right[j], a + i * LANES + p);
+            for (int q = 0; q < AT_A_TIME; q++, filters += PART * PAIRS, next += PART * PAIRS) {
+                if (q * PART * PAIRS * (int)sizeof(HELD) % 64 == 0) __builtin_prefetch(next, 0, 2);
+                for (int j = 0; j < columns; j++) right[j] = *(const WIDE *)(filters + j * step);
+                NAME(multiply)(sum, a + p + q * PAIRS, LANES, right, columns);
+            }
+        }
+        for (; AT_A_TIME > 1 && p < last; p += PAIRS, filters += PART * PAIRS, next += PART * PAIRS) {
+            for (int j = 0; j < columns; j++) right[j] = *(const WIDE *)(filters + j * step);
+            NAME(multiply)(sum, a + p, LANES, right, columns);
         }
     }
 #pragma GCC unroll 3
@@ -65,7 +80,9 @@ static inline __attribute__((always_inline)) void NAME(along_some)(
     const HELD *a, const HELD *back, float *sums, int tiles, int first, long panel, long step, int v,
     const int columns) {
     VEC sum[ROWS][3];
+    WIDE right[3];
     const HELD *b[3];
+    int t = 0;
     for (int j = 0; j < columns; j++) b[j] = back + (v + j) / SPAN * panel + (v + j) % SPAN * PART;
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
@@ -74,12 +91,15 @@ static inline __attribute__((always_inline)) void NAME(along_some)(
             sum[i][j] = (VEC){0};
             for (int h = 0; h < SPAN; h++) __builtin_prefetch(sums + j * step + i * LANES + h * PART, 1);
         }
-    for (int t = 0; t < tiles; t += TILES) {
-        WIDE right[3];
-        for (int j = 0; j < columns; j++) right[j] = EACH(b[j] + t * LANES);
+    for (; t + (AT_A_TIME - 1) * TILES < tiles; t += AT_A_TIME * TILES)
 #pragma GCC unroll 8
-        for (int i = 0; i < ROWS; i++)
-            for (int j = 0; j < columns; j++) sum[i][j] = ADD_TIMES(sum[i][j], right[j], a + t * LANES + i * PAIRS);
+        for (int q = 0; q < AT_A_TIME; q++) {
+            for (int j = 0; j < columns; j++) right[j] = EACH(b[j] + (t + q * TILES) * LANES);
+            NAME(multiply)(sum, a + (t + q * TILES) * LANES, PAIRS, right, columns);
+        }
+    for (; AT_A_TIME > 1 && t < tiles; t += TILES) {
+        for (int j = 0; j < columns; j++) right[j] = EACH(b[j] + t * LANES);
+        NAME(multiply)(sum, a + t * LANES, PAIRS, right, columns);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
@@ -130,11 +150,11 @@ static void NAME(forward)(const Job *job, long item, void *scratch) {
             columns = NAME(columns)(out - v);
             long step = (long)CEIL(depth, PAIRS) * PART * PAIRS;
             const HELD *filters = (const HELD *)job->filters + ((long)f * out + v) * step, *next = filters + columns * step;
-            for (int t = f * room; t < f * room + count; t += ROWS, next += step)
+            for (int t = f * PITCH(room), end = t + count; t < end; t += ROWS, next += step)
                 NAME(across)(panels + t * LANES, filters, next, products + t * LANES, depth, panel, v, columns);
         }
     for (int f = 0; out % SPAN && f < 36; f++)
-        for (int t = f * room; t < f * room + count; t++)
+        for (int t = f * PITCH(room), end = t + count; t < end; t++)
             for (int l = PART; l < LANES; l++) products[out / SPAN * panel + t * LANES + l] = 0;
     NAME(write)(products, job, first, count, room);
 }
@@ -157,8 +177,8 @@ static void NAME(filters)(const Job *job, long item, void *scratch) {
                 columns = NAME(columns)(out - v);
                 for (int channel = 0; channel < job->in.channels; channel += ROWS * SPAN)
                     NAME(along)(
-                        panels + channel / LANES * panel + f * room * LANES + channel % LANES * TILES,
-                        back + f * room * LANES,
+                        panels + channel / LANES * panel + f * PITCH(room) * LANES + channel % LANES * TILES,
+                        back + f * PITCH(room) * LANES,
                         sums + ((long)f * out + v) * step + channel / SPAN * LANES, count, first == start, panel, step, v,
                         columns);
             }
