@@ -40,7 +40,7 @@ from shoebox.training.tracking import open_trackers
 RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 4.0, 0.0006
 """Time set aside for saving, metrics, intervals, tables, figures and leaving, where `python_pace` is 1: nearly all of
 it is Python's. On two cores they took about 2 s for 153 pictures, and for 12,500 10 to 11 s on an Intel Xeon, 7 to 8 s
-on an AMD EPYC, where that is 0.66."""
+on an AMD EPYC, where that is 0.66, 15 to 16 s on an older one, where it was read as 1.1 to 1.7."""
 
 
 @dataclass(frozen=True)
