@@ -27,9 +27,10 @@
 #endif
 
 #define CEIL(a, b) (((a) + (b) - 1) / (b))
+/* From the tiles of one frequency to those of the next, in tiles. */
+#define PITCH(room) ((room) + EXTRA)
 /* Numbers of one panel, held or of products. At least a line of the cache more than needed: where panels are a power of two
    apart, they share its sets. */
-#define PITCH(room) ((room) + EXTRA)
 #define PANEL(room) (36L * PITCH(room) * LANES + 64 / (long)sizeof(HELD))
 /* Channels that lie side by side in one broadcast; and tiles, where it is these that are summed over. */
 #define SPAN (LANES / PART)
@@ -75,7 +76,8 @@ typedef void Work(const Job *, long item, void *scratch);
 typedef void NormWork(const Norm *, long block, void *scratch);
 
 typedef struct {
-    int lanes, part, held, real, extra; /* held, real: bytes of a number of what is multiplied, and of the products */
+    /* held, real: bytes of a number of what is multiplied, and of the products; extra: EXTRA */
+    int lanes, part, held, real, extra;
     Work *forward, *filters, *spread, *collect;
     NormWork *spread_of, *activate, *activate_back, *normalise_back;
 } Kernel;

@@ -27,7 +27,7 @@
 #define ROWS 8
 #define AT_A_TIME 1
 #define EXTRA 0
-#define UNROLLED _Pragma("GCC unroll 6")
+#define UNROLL _Pragma("GCC unroll 6")
 #define LOAD_FEW(from, count) _mm512_maskz_loadu_ps((1u << (count)) - 1, from)
 #define STORE_FEW(to, whole, count) _mm512_mask_storeu_ps(to, (1u << (count)) - 1, (__m512)(whole))
 #define FEW_BYTES(count) ((__mmask16)((count) < 16 ? (1u << (count)) - 1 : 0xffffu))
@@ -38,8 +38,8 @@
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
-/* In the order in which they stand here, and with the vectors where they are: GCC has sums of a loop this long wander
-   between registers, of which there are just enough. */
+/* sum + vector * factor, as one instruction in the order of the source: there are just enough registers, and GCC would
+   move sums from one to another and to memory. */
 static inline __m256 add_times(__m256 sum, __m256 vector, float factor) {
     __m256 each = _mm256_set1_ps(factor);
     __asm__ volatile("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(each), "x"(vector));
@@ -57,7 +57,7 @@ static inline void narrow(uint8_t *to, __m256i whole, int count) {
 #define ROWS 4
 #define AT_A_TIME 4
 #define EXTRA 2
-#define UNROLLED _Pragma("GCC unroll 1")
+#define UNROLL _Pragma("GCC unroll 1")
 #define FEW(count) _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 #define LOAD_FEW(from, count) _mm256_maskload_ps(from, FEW(count))
 #define STORE_FEW(to, whole, count) _mm256_maskstore_ps(to, FEW(count), (__m256)(whole))
@@ -72,7 +72,7 @@ static inline void narrow(uint8_t *to, __m256i whole, int count) {
 #define ROWS 4
 #define AT_A_TIME 1
 #define EXTRA 0
-#define UNROLLED _Pragma("GCC unroll 6")
+#define UNROLL _Pragma("GCC unroll 6")
 #define LOAD_FEW(from, count) \
     (plain_vec){(count) > 0 ? (from)[0] : 0, (count) > 1 ? (from)[1] : 0, (count) > 2 ? (from)[2] : 0, \
                 (count) > 3 ? (from)[3] : 0}

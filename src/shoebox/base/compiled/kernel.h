@@ -19,7 +19,7 @@ _Static_assert(TILES_WHOLE % TILES == 0, "tiles that fit");
 #undef ROWS
 #undef AT_A_TIME
 #undef EXTRA
-#undef UNROLLED
+#undef UNROLL
 #undef NAME
 #undef LOAD_FEW
 #undef STORE_FEW

@@ -43,7 +43,7 @@ static inline void hold(uint16_t *to, __m512 whole, __m512 second, int beside) {
 #define ROWS 8
 #define AT_A_TIME 1
 #define EXTRA 0
-#define UNROLLED _Pragma("GCC unroll 6")
+#define UNROLL _Pragma("GCC unroll 6")
 #define LOAD_FEW(from, count) _mm512_maskz_loadu_ps((1u << (count)) - 1, from)
 #define STORE_FEW(to, whole, count) _mm512_mask_storeu_ps(to, (1u << (count)) - 1, (__m512)(whole))
 #define FEW_OF_16(count) ((__mmask16)((count) < 16 ? (1u << (count)) - 1 : 0xffffu))
@@ -86,7 +86,7 @@ static inline void hold(uint16_t *to, __m512 whole, __m512 second, int beside) {
 #define ROWS 8
 #define AT_A_TIME 1
 #define EXTRA 0
-#define UNROLLED _Pragma("GCC unroll 6")
+#define UNROLL _Pragma("GCC unroll 6")
 static inline __m512h join_halves(const __m512 *parts, float scale) {
     __m256h low = _mm512_cvtxps_ph(parts[0] * scale), high = _mm512_cvtxps_ph(parts[1] * scale);
     return (__m512h)_mm512_inserti64x4(_mm512_castsi256_si512((__m256i)low), (__m256i)high, 1);

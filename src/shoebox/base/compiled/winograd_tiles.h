@@ -6,7 +6,7 @@
 
    Before it is included: EXTRA, tiles more than there are for which a frequency has room, so that those of one tile do not
    share sets of the cache; HOLD(to, vector, second, beside), store one tile's LANES numbers of a frequency; with `beside` those
-   of TILES tiles, as [LANES][TILES]. UNROLLED, the pragma before a loop over the rows or columns of a tile: where a tile
+   of TILES tiles, as [LANES][TILES]. UNROLL, the pragma before a loop over the rows or columns of a tile: where a tile
    fits no registers anyway, a loop costs less than addresses that do not fit either. */
 
 /* `count` channels, LANES at most, of the square of `side` places from (top, left), 0 outside the map. A pooled map stands
@@ -124,15 +124,15 @@ static inline __attribute__((always_inline)) void NAME(transform_some)(
         int row = place / grid->across * 4, column = place % grid->across * 4;
         if (gradient) {
             NAME(square)(map, picture, row, column, 4, channel, count, square);
-            UNROLLED
+            UNROLL
             for (int j = 0; j < 4; j++) NAME(gradient6)(square + j, 4, half[h] + j, 4);
         } else {
             NAME(square)(map, picture, row - 1, column - 1, 6, channel, count, square);
-            UNROLLED
+            UNROLL
             for (int j = 0; j < 6; j++) NAME(input6)(square + j, 6, half[h] + j, 6);
         }
     }
-    UNROLLED
+    UNROLL
     for (int i = 0; i < 6; i++) {
         for (int h = 0; h < most; h++)
             if (gradient) NAME(gradient6)(half[h] + 4 * i, 1, last[h], 1);
@@ -190,9 +190,9 @@ static void NAME(write)(const REAL *from, const Job *job, long first, int count,
         for (int v = 0; v < vectors; v++) {
             const VEC *panel = (const VEC *)(from + v * PANEL(room)) + t;
             int channel = v * LANES, left = map->channels - channel;
-            UNROLLED
+            UNROLL
             for (int j = 0; j < 6; j++) NAME(output4)(panel + j * (long)PITCH(room), 6L * PITCH(room), half + j, 6);
-            UNROLLED
+            UNROLL
             for (int i = 0; i < 4; i++) NAME(output4)(half + 6 * i, 1, y + 4 * i, 1);
             if (bias) {
                 FLOATS parts[LANES / PART];
