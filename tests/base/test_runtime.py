@@ -37,6 +37,19 @@ def test_large_tensors_come_in_large_pages() -> None:
     assert faults(True) < faults(False) / 4
 
 
+def test_the_command_looks_for_garbage_rarely() -> None:
+    asked = """
+import gc, sys
+from shoebox import cli
+sys.argv = ["shoebox", "--help"]
+try: cli.main()
+except SystemExit: pass
+sys.exit(gc.get_threshold()[0] != 50_000)
+"""
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_memory_kept_ends_with_its_block_and_nothing_else_changes() -> None:
     def total() -> float:
         return float(sum(torch.ones(1 << 22).sum() for _ in range(4)))

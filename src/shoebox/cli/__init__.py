@@ -9,7 +9,7 @@ import sys
 import typer
 
 from shoebox.base.errors import ShoeboxError
-from shoebox.base.runtime import ask_for_large_pages, wait_politely
+from shoebox.base.runtime import ask_for_large_pages, collect_rarely, wait_politely
 from shoebox.cli import check, deploy, learn, study, use
 from shoebox.cli.output import complain
 
@@ -52,6 +52,7 @@ def main() -> None:
     """Run the command line and leave with its exit code; a person's mistake is one line, never a traceback."""
     wait_politely()
     ask_for_large_pages()
+    collect_rarely()
     try:
         app()
     except ShoeboxError as e:

@@ -1,12 +1,10 @@
 """How results are printed: one JSON object, or text for people."""
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from shoebox.base.progress import printable
-from shoebox.base.tables import plain
 
 
 def agreement(yes: bool) -> Callable[[str], bool]:
@@ -30,7 +28,13 @@ def complain(error: object, code: int) -> int:
 
 def emit(result: dict[str, Any], as_json: bool, text: str) -> None:
     """Print a result: as one JSON object, or as the text made for people."""
-    print(json.dumps(plain(result), ensure_ascii=True, default=str) if as_json else printable(text), flush=True)
+    if as_json:
+        import json
+
+        from shoebox.base.tables import plain
+
+        text = json.dumps(plain(result), ensure_ascii=True, default=str)
+    print(text if as_json else printable(text), flush=True)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
