@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from shoebox.base import arithmetic
-from shoebox.base.norm import norm_gelu
+from shoebox.base.norm import gelu, norm_gelu
 
 pytestmark = pytest.mark.skipif(arithmetic.library() is None, reason="no compiled arithmetic here")
 
@@ -74,7 +74,46 @@ def test_used_or_small_or_with_a_scale_that_trains_it_is_torch_s_own():
     free = copy.deepcopy(norm).requires_grad_()
     assert torch.equal(norm_gelu(free, x), F.gelu(copy.deepcopy(norm)(x)))
     norm.eval()
+    norm.bias.requires_grad_()
     assert torch.equal(norm_gelu(norm, x), F.gelu(norm(x)))
+
+
+@pytest.mark.parametrize("shape", [(64, 16, 16, 16), (30, 20, 11, 11), (9, 13, 25, 25)])
+def test_gelu_alone_is_torch_s_where_no_gradient_is_wanted(shape):
+    torch.manual_seed(0)
+    x = torch.randn(shape) * 3
+    given = x.clone()
+    y = gelu(x)
+    assert torch.equal(x, given)
+    torch.testing.assert_close(y, F.gelu(x), rtol=1e-6, atol=4e-6)
+    assert not torch.equal(y, F.gelu(x))  # so that this is not torch's
+    with torch.no_grad():
+        assert torch.equal(gelu(x.clone().requires_grad_()), y)
+    trained = x.clone().requires_grad_()
+    assert torch.equal(gelu(trained), F.gelu(trained))
+    assert torch.equal(gelu(x[:1]), F.gelu(x[:1]))
+    assert torch.equal(gelu(x.flatten(1)), F.gelu(x.flatten(1)))
+
+
+def test_folded_away_the_norm_leaves_gelu():
+    x = torch.randn(64, 16, 16, 16)
+    norm = settled_norm(16).eval()
+    with torch.no_grad():
+        assert torch.equal(norm_gelu(nn.Identity(), x), gelu(x))
+        torch.testing.assert_close(norm_gelu(norm, x), F.gelu(norm(x)), rtol=1e-5, atol=1e-5)
+
+
+def test_gelu_and_its_slope_are_right_near_and_far():
+    torch.manual_seed(0)
+    z = torch.linspace(-8, 8, 1 << 16).reshape(64, 16, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert float((gelu(z).double() - F.gelu(z.double())).abs().max()) < 3e-6
+    norm = nn.BatchNorm2d(16).requires_grad_(False)
+    z = (z / 8) ** 9  # most near 0, some over four standard deviations away
+    x, exact = z.clone().requires_grad_(), z.double().requires_grad_()
+    gradient = torch.randn_like(z)
+    norm_gelu(norm, x).backward(gradient)
+    F.gelu(F.batch_norm(exact, None, None, training=True)).backward(gradient.double())
+    torch.testing.assert_close(x.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_not_a_number_stays_so():

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 MOST_THREADS = 64
-VERSION = 4
+VERSION = 5
 """Of the compiled functions: those of another are not called."""
 
 
@@ -43,6 +43,7 @@ def library() -> Any:
             found.winograd_forward.argtypes = [*[pointer] * 6, long, *[number] * 6, pointer]
             found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 6, pointer]
             found.norm_forward.argtypes = [*[pointer] * 7, long, long, number, ctypes.c_double, number, number, pointer]
+            found.norm_activate.argtypes = [*[pointer] * 6, long, long, *[number] * 3]
             found.norm_backward.argtypes = [*[pointer] * 9, long, long, number, number, number, pointer]
             found.cut_windows.argtypes = [*[pointer] * 4, long, *[number] * 3]
             return found if found.arithmetic_lanes(False) else None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shoebox.base.errors import UsageError
-from shoebox.base.norm import norm_gelu
+from shoebox.base.norm import gelu, norm_gelu
 from shoebox.base.winograd import Conv3x3, PooledConv3x3, halves_wanted
 from shoebox.models.ensemble import Ensemble
 from shoebox.models.network import MODELS, Network, normal_
@@ -121,7 +121,7 @@ class SpeedNet(Network):
 
     def features(self, x: Tensor) -> Tensor:
         before = self.edge // 2
-        x = F.gelu(self.whiten(F.pad(x, (before, self.edge - before) * 2, "reflect") if self.edge else x))
+        x = gelu(self.whiten(F.pad(x, (before, self.edge - before) * 2, "reflect") if self.edge else x))
         if halves_wanted():
             x = x.bfloat16()
         for block in self.blocks:

@@ -154,7 +154,7 @@ static void share(Work *work, const void *job, long items, int threads, void *sc
 }
 
 /* Of these functions and their arguments: arithmetic.py asks, since what is built may be older than it. */
-int arithmetic_version(void) { return 4; }
+int arithmetic_version(void) { return 5; }
 
 /* Sums in a vector here: floats, or with `halves` 32 of float16, or 16 floats where what is multiplied is bfloat16; 0: this
    processor is not served. */

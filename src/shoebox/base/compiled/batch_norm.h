@@ -51,6 +51,14 @@ void norm_forward(
     share_blocks(k->activate, &norm, threads);
 }
 
+/* The same of a mean and an inverse that are given. */
+void norm_activate(
+    const void *x, const float *scale, const float *bias, float *mean, float *inverse, void *y, long rows,
+    long rows_at_once, int channels, int halves, int threads) {
+    Norm norm = {x, NULL, scale, bias, mean, inverse, NULL, NULL, NULL, y, rows, rows_at_once, channels};
+    share_blocks(kernel(halves)->activate, &norm, threads);
+}
+
 /* y = the gradient of x; offset = that of bias divided by the rows. */
 void norm_backward(
     const void *x, const void *gradient, const float *scale, const float *bias, float *mean, float *inverse, void *y,

@@ -33,6 +33,7 @@
 #define FEW_BYTES(count) ((__mmask16)((count) < 16 ? (1u << (count)) - 1 : 0xffffu))
 #define WIDEN(from, count) _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(FEW_BYTES(count), from))
 #define NARROW(to, whole, count) _mm_mask_storeu_epi8(to, FEW_BYTES(count), _mm512_cvtepi32_epi8((__m512i)(whole)))
+#define WITHIN(z, most) _mm512_max_ps(_mm512_set1_ps(-(most)), _mm512_min_ps(_mm512_set1_ps(most), (__m512)(z)))
 #define NAME(f) avx512_##f
 #include "kernel.h"
 #pragma GCC pop_options
@@ -64,6 +65,7 @@ static inline void narrow(uint8_t *to, __m256i whole, int count) {
 #define WIDEN(from, count) \
     ((count) < 8 ? (__m256i)NAME(widen)(from, count) : _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(from))))
 #define NARROW(to, whole, count) narrow(to, (__m256i)(whole), count)
+#define WITHIN(z, most) _mm256_max_ps(_mm256_set1_ps(-(most)), _mm256_min_ps(_mm256_set1_ps(most), (__m256)(z)))
 #define NAME(f) avx2_##f
 #include "kernel.h"
 #pragma GCC pop_options
@@ -79,6 +81,7 @@ static inline void narrow(uint8_t *to, __m256i whole, int count) {
 #define STORE_FEW(to, whole, count) for (int i = 0; i < (count); i++) (to)[i] = (whole)[i]
 #define WIDEN(from, count) NAME(widen)(from, count)
 #define NARROW(to, whole, count) for (int l = 0; l < LANES && l < (count); l++) (to)[l] = (uint8_t)(whole)[l]
+#define WITHIN(z, most) NAME(within)(z, most)
 #define NAME(f) plain_##f
 #include "kernel.h"
 #endif

@@ -25,3 +25,4 @@ _Static_assert(TILES_WHOLE % TILES == 0, "tiles that fit");
 #undef STORE_FEW
 #undef WIDEN
 #undef NARROW
+#undef WITHIN

@@ -2,68 +2,48 @@
    vectors.h. Maps are [rows][channels], a row for each place of each picture. Sums are made block
    by block, each in float, and added up in double. */
 
-/* exp(x) for x of at most 0, to about 1e-7 of itself: a power of 2 times a polynomial (Cephes, expf). */
-static inline FLOATS NAME(exponential)(FLOATS x) {
+/* A polynomial of `terms` factors, the highest first. */
+static inline __attribute__((always_inline)) FLOATS NAME(polynomial)(FLOATS x, const float *factors, const int terms) {
     const FLOATS nothing = {0};
-    BITS low = x < -87.f;
-    x = (FLOATS)((low & (BITS)(nothing - 87.f)) | (~low & (BITS)x));
-    /* Adding and taking away 1.5·2^23 rounds to a whole number. */
-    FLOATS whole = (x * 1.44269504f + 12582912.f) - 12582912.f;
-    FLOATS r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-    FLOATS p = nothing + 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.f;
-    return p * (FLOATS)((__builtin_convertvector(whole, BITS) + 127) << 23);
-}
-
-/* The normal distribution's density at z, times √2π; and its mass below z, to 1e-7 (Abramowitz and Stegun, 7.1.26). */
-static inline FLOATS NAME(normal)(FLOATS z, FLOATS *density) {
-    const FLOATS nothing = {0};
-    FLOATS size = (FLOATS)((BITS)z & 0x7fffffff), t = 1.f / (1.f + 0.23164189f * size);
-    FLOATS p = nothing + 1.061405429f;
-    p = p * t - 1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t - 0.284496736f;
-    p = p * t + 0.254829592f;
-    *density = NAME(exponential)(z * z * -0.5f);
-    FLOATS tail = 0.5f * p * t * *density;
-    BITS below = z < 0;
-    return (FLOATS)((below & (BITS)tail) | (~below & (BITS)(1.f - tail)));
-}
-
-/* An odd polynomial of z, which is taken for at most 4 (or at least -4), and a half: `terms` factors, the highest first. */
-static inline __attribute__((always_inline)) FLOATS NAME(half_and_odd)(FLOATS z, const float *factors, const int terms) {
-    const FLOATS nothing = {0};
-    BITS far = (FLOATS)((BITS)z & 0x7fffffff) > 4.f, sign = (BITS)z & INT32_MIN;
-    z = (FLOATS)((far & (sign | (BITS)(nothing + 4.f))) | (~far & (BITS)z));
-    FLOATS square = z * z, p = nothing + factors[0];
+    FLOATS p = nothing + factors[0];
 #pragma GCC unroll 8
-    for (int i = 1; i < terms; i++) p = p * square + factors[i];
-    return p * z + 0.5f;
+    for (int i = 1; i < terms; i++) p = p * x + factors[i];
+    return p;
 }
 
-/* GELU, and its slope. For maps of 16 bits to 2e-4 and 3e-4, a tenth of what these round to: the polynomials whose largest
-   error is least, of GELU(z) / z and of the slope. */
+/* GELU, and its slope: what is left of GELU(z) / z and of the slope without a half is odd, z times a function of its
+   square. Of maps of 32 bits that is a ratio of polynomials, to 3e-7 and 4e-7 in floats. Of 16 bits a polynomial, to 2e-4
+   and 3e-4, a tenth of what these round to. All have the factors whose largest error is least. */
 static inline FLOATS NAME(gelu)(FLOATS z) {
-    static const float factors[] = {
+    static const float above[] = {
+        2.22159748e-08f, 6.53075131e-06f, 1.82858465e-04f, 4.76161810e-03f, 3.51423509e-02f, 3.98941994e-01f};
+    static const float below[] = {
+        1.19540016e-06f, 7.86104210e-05f, 1.96243590e-03f, 2.93987077e-02f, 2.54752398e-01f, 1.f};
+    static const float coarse[] = {
         2.27816931e-08f, -1.59861870e-06f, 4.79559310e-05f, -8.14020487e-04f, 8.77241831e-03f, -6.45731888e-02f,
         3.97883413e-01f};
-    FLOATS density;
-    return z * (sizeof(STORED) < 4 ? NAME(half_and_odd)(z, factors, 7) : NAME(normal)(z, &density));
+    if (sizeof(STORED) < 4) {
+        FLOATS near = (FLOATS)WITHIN(z, 4.f);
+        return z * (NAME(polynomial)(near * near, coarse, 7) * near + 0.5f);
+    }
+    FLOATS near = (FLOATS)WITHIN(z, 5.5f), square = near * near;
+    return z * (NAME(polynomial)(square, above, 6) / NAME(polynomial)(square, below, 6) * near + 0.5f);
 }
 
 static inline FLOATS NAME(gelu_slope)(FLOATS z) {
-    static const float factors[] = {
+    static const float above[] = {
+        1.90871987e-07f, 3.58031830e-05f, 2.05933957e-05f, 1.42190382e-02f, -3.09439059e-02f, 7.97885299e-01f};
+    static const float below[] = {
+        8.88711293e-06f, 1.92060368e-04f, 3.52182006e-03f, 4.09885198e-02f, 2.94558764e-01f, 1.f};
+    static const float coarse[] = {
         -1.64200495e-08f, 1.21382229e-06f, -3.84599712e-05f, 6.87650561e-04f, -7.68747777e-03f, 5.59149626e-02f,
         -2.62030097e-01f, 7.96721812e-01f};
-    FLOATS density;
-    if (sizeof(STORED) < 4) return NAME(half_and_odd)(z, factors, 8);
-    FLOATS mass = NAME(normal)(z, &density);
-    return mass + z * density * 0.398942280f;
+    if (sizeof(STORED) < 4) {
+        FLOATS near = (FLOATS)WITHIN(z, 4.f);
+        return NAME(polynomial)(near * near, coarse, 8) * near + 0.5f;
+    }
+    FLOATS near = (FLOATS)WITHIN(z, 5.5f), square = near * near;
+    return NAME(polynomial)(square, above, 6) / NAME(polynomial)(square, below, 6) * near + 0.5f;
 }
 
 /* Of a block, `vectors` times PART channels from `c` on. Two at a time: of 16 bits each, these are a line of a cache. */

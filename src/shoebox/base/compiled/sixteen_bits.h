@@ -58,6 +58,7 @@ static inline void hold(uint16_t *to, __m512 whole, __m512 second, int beside) {
 #define EACH(from) (*(const WIDE *)(from))
 #define WEAVE(parts, scale) ((WIDE)weave((__m512)(parts)[0], (__m512)(parts)[1]))
 #define EVERY(parts, h) ((parts)[0])
+#define WITHIN(z, most) _mm512_max_ps(_mm512_set1_ps(-(most)), _mm512_min_ps(_mm512_set1_ps(most), (__m512)(z)))
 #define NAME(f) bf16_##f
 #include "kernel.h"
 #pragma GCC pop_options
@@ -135,6 +136,7 @@ static inline __m512 every_second(const __m512 *parts, int first) {
 #define FEW_OF_32(count) ((__mmask32)((count) < 32 ? (1u << (count)) - 1 : 0xffffffffu))
 #define WIDEN(from, count) _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(FEW_OF_32(count), from))
 #define NARROW(to, whole, count) _mm256_mask_storeu_epi8(to, FEW_OF_32(count), _mm512_cvtepi16_epi8((__m512i)(whole)))
+#define WITHIN(z, most) _mm512_max_ps(_mm512_set1_ps(-(most)), _mm512_min_ps(_mm512_set1_ps(most), (__m512)(z)))
 #define NAME(f) fp16_##f
 #include "kernel.h"
 #pragma GCC pop_options

@@ -7,6 +7,7 @@
    LOAD_FEW(from, count), STORE_FEW(to, floats, count): fewer floats than a vector has;
    FROM_MAP(from, count), TO_MAP(to, floats, count): at most PART numbers of a map;
    WIDEN(from, count), NARROW(to, whole, count): at most LANES bytes from and to whole numbers;
+   WITHIN(z, most): floats, none farther from 0 than `most`; what is not a number stays so;
    JOIN(parts, scale), SPLIT(vector, parts, scale): a vector from such floats, each times `scale`, and back. */
 
 typedef REAL NAME(vec) __attribute__((vector_size(LANES * sizeof(REAL))));
@@ -59,4 +60,9 @@ static inline __attribute__((unused)) NAME(mask) NAME(widen)(const uint8_t *from
     NAME(mask) whole = {0};
     for (int l = 0; l < count; l++) whole[l] = from[l];
     return whole;
+}
+
+static inline __attribute__((unused)) FLOATS NAME(within)(FLOATS z, float most) {
+    for (int l = 0; l < PART; l++) z[l] = z[l] > most ? most : z[l] < -most ? -most : z[l];
+    return z;
 }
