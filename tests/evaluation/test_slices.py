@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.stats import fisher_exact
+from scipy.stats import fisher_exact, hypergeom
 
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import pack
@@ -69,6 +69,14 @@ def test_nothing_wrong_nothing_worse_and_without_pictures_fewer_kinds(scored):
 def test_the_test_equals_scipys():
     expected = fisher_exact([[12, 18], [30, 140]], alternative="greater").pvalue
     assert _fisher(12, 30, 42, 200) == pytest.approx(expected)
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        everything = int(random.integers(50, 20_000))
+        count, wrong = (int(number) for number in random.integers(1, everything, 2))
+        mistakes = int(random.hypergeometric(wrong, everything - wrong, count)) + int(random.integers(-2, 3))
+        mistakes = max(mistakes, 0)
+        exact = hypergeom.sf(mistakes - 1, everything, wrong, count)
+        assert _fisher(mistakes, count, wrong, everything) == pytest.approx(exact, rel=1e-6, abs=1e-12)
 
 
 def test_pixels_are_counted_from_the_header(tmp_path, make_picture):

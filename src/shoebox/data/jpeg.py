@@ -18,6 +18,17 @@ DECODER = None if simplejpeg is None else simplejpeg.__version__
 ORDINARY = ("YCbCr", "Gray")
 
 
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of a JPEG, from the bytes at its beginning; None where they do not tell."""
+    if simplejpeg is None:
+        return None
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return height, width
+
+
 def decode_ordinary(data: bytes, *, shorter_below: int | None, most_pixels: int) -> NDArray[np.uint8] | None:
     """Decode a JPEG that is whole, upright, grey or of the usual colours.
 

@@ -33,7 +33,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shoebox.base.errors import ShoeboxError
 from shoebox.data.header import Header, orientation, read_header
-from shoebox.data.jpeg import decode_ordinary
+from shoebox.data.jpeg import decode_ordinary, size_of
 from shoebox.data.names import one_line
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.signature import HEAD, sniff
@@ -48,6 +48,7 @@ ALLOWED = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
 # if it is asked for small, since its decoder then never makes the full picture.
 MAX_PIXELS = (1 << 28) // 3
 MAX_BYTES = 1 << 29
+START = 1 << 14  # bytes that hold the header of most JPEGs
 # A progressive JPEG has about ten scans; each costs a pass over all pixels, so thousands of them are a trap.
 MAX_SCANS = 200
 
@@ -112,9 +113,12 @@ def pixel_count(path: Path) -> int:
         if not stat.S_ISREG(path.stat().st_mode):
             raise _Refused("not a regular file")
         with path.open("rb") as file:
-            format, kind = sniff(file.read(HEAD))
+            head = file.read(START)
+            format, kind = sniff(head[:HEAD])
             if format not in ALLOWED:
                 raise _Refused(f"not a picture Shoebox opens: it holds {kind}")
+            if format == "JPEG" and (size := size_of(head)):
+                return size[0] * size[1]
             if format == "HEIF":
                 return _pixels(_open_heif(_read(path)))
             with Image.open(file, formats=(format,)) as image:

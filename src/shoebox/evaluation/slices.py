@@ -4,6 +4,7 @@ In: an Evaluation and the pictures it scored. Out: the accuracy of each slice (t
 source folder, one heap of the feature space, …), and which are worse by more than chance, all slices considered.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -83,10 +84,17 @@ def slices(evaluation: Evaluation, packed: Pack | Stream | None = None) -> list[
 
 
 def _fisher(mistakes: int, count: int, all_mistakes: int, everything: int) -> float:
-    """The chance that of `count` pictures drawn from everything at least `mistakes` are wrong."""
-    from scipy.stats import hypergeom
+    """The chance that of `count` pictures drawn from everything at least `mistakes` are wrong: the upper tail of the
+    hypergeometric distribution, summed here since importing scipy.stats takes longer than all slices."""
+    factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, everything + 1)))])  # its logarithm
 
-    return float(hypergeom.sf(mistakes - 1, everything, all_mistakes, count))
+    def ways(of: int, some: NDArray[np.int64]) -> NDArray[np.float64]:
+        return factorial[of] - factorial[some] - factorial[of - some]
+
+    right = everything - all_mistakes
+    wrong = np.arange(max(mistakes, count - right), min(count, all_mistakes) + 1)
+    chances = ways(all_mistakes, wrong) + ways(right, count - wrong) - ways(everything, np.array(count))
+    return float(min(np.exp(chances).sum(), 1.0))
 
 
 Members = Iterator[tuple[str, str, NDArray[np.bool_]]]
@@ -136,16 +144,20 @@ def _by_fifth(kind: str, values: NDArray[np.float64], unit: str) -> Members:
 
 def _by_cluster(evaluation: Evaluation, known: NDArray[np.int64]) -> Members:
     """Heaps of similar pictures in feature space (k-means on features of length 1)."""
-    from sklearn.cluster import KMeans
+    from scipy.cluster.vq import kmeans2  # scikit-learn's takes seconds to import
 
     assert evaluation.features is not None
     features = evaluation.features[known].astype(np.float32)
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     if len(np.unique(features[: CLUSTERS * LEAST], axis=0)) < CLUSTERS:
         return
-    which = KMeans(CLUSTERS, n_init=1, random_state=0).fit_predict(features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a heap that nothing is left in, which is no slice
+        _, which = kmeans2(features, CLUSTERS, iter=50, minit="++", seed=0)
     for number in range(CLUSTERS):
         rows = which == number
+        if not rows.any():
+            continue
         labels = np.bincount(evaluation.labels[known][rows], minlength=len(evaluation.classes))
         top = np.argsort(-labels, kind="stable")[:2]
         inside = " and ".join(f"{labels[k] / rows.sum():.0%} {evaluation.classes[k]}" for k in top if labels[k])

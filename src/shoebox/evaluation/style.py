@@ -61,19 +61,13 @@ def figure(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> "Figure":
         import matplotlib as mpl
-        from matplotlib.image import AxesImage
 
         with _drawing, mpl.rc_context(_look()):
             made = draw(*args, **kwargs)
-            pictures = [picture for picture in made.findobj(AxesImage) if picture.get_visible()]
-            for picture in pictures:  # whose resampling is most of what drawing takes, and moves nothing
-                picture.set_visible(False)
-            made.draw_without_rendering()  # ticks are made when first drawn: now, under this look
             if made.axes and (layout := made.get_layout_engine()):
+                layout.execute(made)  # which makes the ticks, under this look
                 layout.execute(made)  # once more: the first time, a legend's room is not yet known
             made.set_layout_engine(None)
-            for picture in pictures:
-                picture.set_visible(True)
             return made
 
     return drawn
