@@ -31,6 +31,33 @@ def test_pairs_that_share_a_picture_score_as_they_do_alone():
     assert (together < 0.5).any()
 
 
+def test_what_is_alike_is_promising_and_what_has_nothing_in_common_is_not():
+    large = smooth(np.random.default_rng(3), 60)
+    plain, moved = large[:, 4:36, 4:36], large[:, 5:37, 3:35]
+    thumbs = np.concatenate([plain, moved, moved[:, :, ::-1]])
+    numbers = np.arange(60)
+    pairs = np.concatenate(
+        [np.stack([numbers, other], 1) for other in (numbers + 60, numbers + 120, np.roll(numbers, 1) + 60)]
+    )
+    mirrored = np.repeat([False, True, False], 60)
+    score = likeness.likeness(thumbs[pairs[:, 0]], np.concatenate([moved, moved, np.roll(moved, 1, axis=0)]))
+    worth = likeness.promising(likeness.details(thumbs), pairs, mirrored)
+    assert score[:120].min() > 0.93
+    assert worth[:120].all()
+    assert not worth[score < 0.6].any()
+    assert (score < 0.6).sum() > 30
+    np.testing.assert_array_equal(likeness.promising(likeness.details(thumbs), pairs[:0], mirrored[:0]), [])
+
+
+def test_a_least_score_changes_none_above_it():
+    large = smooth(np.random.default_rng(4), 200)
+    first, moved = large[:, 4:36, 4:36], large[:, 3:35, 6:38]
+    exact, quick = (likeness.likeness(first, moved, least) for least in (0.0, 0.93))
+    assert (exact >= 0.93).sum() > 20
+    np.testing.assert_array_equal(exact[exact >= 0.93], quick[exact >= 0.93])
+    assert (quick <= exact).all()
+
+
 def test_descriptors_have_the_same_signs_whatever_the_library_gives(monkeypatch):
     thumbs = smooth(np.random.default_rng(1), 80)[:, :32, :32]
     plain, mirrored = likeness.descriptors(thumbs)

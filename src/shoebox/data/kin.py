@@ -18,11 +18,11 @@ from shoebox.base.progress import QUIET, Progress
 from shoebox.data.cache import KIN
 from shoebox.data.checks.sequences import sequence_pairs
 from shoebox.data.index import ImageIndex
-from shoebox.data.likeness import SIDE, grey_thumbs
+from shoebox.data.likeness import SIDE, details, grey_thumbs
 from shoebox.data.pack import Pack, Stream
 from shoebox.data.twins import find_twins, united
 
-LAYOUT = 3  # to be raised when the same pictures would give other pairs
+LAYOUT = 4  # to be raised when the same pictures would give other pairs
 MOST = 400_000
 """Pictures beyond which none are compared: it would take many minutes, and some gigabytes."""
 _CHUNK = 2048
@@ -70,8 +70,9 @@ def find_kin(packed: Pack | Stream, *, progress: Progress = QUIET) -> Kin:
             [grey_thumbs(packed.gather(np.arange(i, min(i + _CHUNK, len(index))))) for i in chunks]
             or [np.empty((0, SIDE, SIDE), np.uint8)]
         )
-        twins = find_twins(thumbs, index.labels).pairs
-        found = Kin(twins, sequence_pairs(index.paths, _changed(index), thumbs, index.labels), len(index))
+        fine = details(thumbs)
+        twins = find_twins(thumbs, index.labels, fine).pairs
+        found = Kin(twins, sequence_pairs(index.paths, _changed(index), thumbs, index.labels, fine), len(index))
         if path:
             _write(path, key, found)
     return found

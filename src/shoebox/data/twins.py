@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from shoebox.data.likeness import (
     DIMENSIONS,
-    MIRROR,
-    PROMISING,
+    Floats,
     contrast,
     descriptors,
     details,
     likeness,
     middle_likeness,
+    promising,
 )
 from shoebox.data.stream import processors
 
@@ -68,13 +68,14 @@ class Twins:
         return united(self.count, self.pairs)
 
 
-def find_twins(thumbs: NDArray[np.uint8], labels: NDArray[np.int64] | None = None) -> Twins:
+def find_twins(thumbs: NDArray[np.uint8], labels: NDArray[np.int64] | None = None, fine: Floats | None = None) -> Twins:
     """Find near-duplicates.
 
     Args:
         thumbs: (N, 32, 32) grey.
         labels: (N,) classes; chance is then measured among pictures of one class, which are the most alike, and what
             is under two labels must also be alike in its middle.
+        fine: their `details`, where they are known.
     """
     count = len(thumbs)
     clear = np.flatnonzero(contrast(thumbs) >= BLANK)
@@ -84,20 +85,21 @@ def find_twins(thumbs: NDArray[np.uint8], labels: NDArray[np.int64] | None = Non
     if len(clear) > 1:
         threshold = max(NEAR, chance(thumbs[clear], None if labels is None else labels[clear]))
         found, mirrored = candidates(*descriptors(thumbs[clear]))
-        promising = _products(details(thumbs[clear]), found, mirrored) > PROMISING
-        found, mirrored = clear[found[promising]], mirrored[promising]
+        found = clear[found]
+        likely = promising(details(thumbs) if fine is None else fine, found, mirrored)
+        found, mirrored = found[likely], mirrored[likely]
         # A pair of equal thumbnails is known already.
         known = np.isin(_code(found, count), _code(same, count))
         found, mirrored = found[~known], mirrored[~known]
         blocks = [slice(i, i + _BLOCK) for i in range(0, len(found), _BLOCK)]
-        scored = [likeness(*_two(thumbs, found[block], mirrored[block])) for block in blocks]
-        likely = np.concatenate([np.empty(0, np.float32), *scored])
-        good = likely >= threshold
+        scored = [likeness(*_two(thumbs, found[block], mirrored[block]), NEAR) for block in blocks]
+        score = np.concatenate([np.empty(0, np.float32), *scored])
+        good = score >= threshold
         if labels is not None:
             doubtful = np.flatnonzero(good & (labels[found[:, 0]] != labels[found[:, 1]]))
             good[doubtful] = middle_likeness(*_two(thumbs, found[doubtful], mirrored[doubtful])) >= MIDDLE
         pairs = np.concatenate([same, found[good]])
-        scores = np.concatenate([scores, likely[good]])
+        scores = np.concatenate([scores, score[good]])
         flipped = np.concatenate([flipped, mirrored[good]])
     order = np.lexsort((flipped, -scores, _code(pairs, count)))
     pairs, scores, flipped = pairs[order], scores[order], flipped[order]
@@ -209,27 +211,17 @@ def _cosines(
     mirrored: NDArray[np.float32],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
-    chunk: int = 1 << 18,
+    chunk: int = 1 << 13,
 ) -> NDArray[np.float32]:
     """Of pairs; a second number from N on means the mirror image of number minus N."""
     count = len(plain)
     cosines = [np.empty(0, np.float32)]
     for i in range(0, len(first), chunk):
         a, b = first[i : i + chunk], second[i : i + chunk]
-        other = plain[b] if not len(b) or b[0] < count else mirrored[b - count]
-        cosines.append(np.einsum("nd,nd->n", plain[a], other))
+        other, b = (plain, b) if not len(b) or b[0] < count else (mirrored, b - count)
+        # Taken so, not by [], in a quarter of the time, and by several threads at once.
+        cosines.append(np.einsum("nd,nd->n", plain.take(a, 0, mode="clip"), other.take(b, 0, mode="clip")))
     return np.concatenate(cosines)
-
-
-def _products(
-    vectors: NDArray[np.float32], pairs: NDArray[np.int64], mirrored: NDArray[np.bool_], chunk: int = 1 << 14
-) -> NDArray[np.float32]:
-    signs = np.stack([np.ones_like(MIRROR), MIRROR])
-    products = [np.empty(0, np.float32)]
-    for i in range(0, len(pairs), chunk):
-        first, second = vectors[pairs[i : i + chunk, 0]], vectors[pairs[i : i + chunk, 1]]
-        products.append(np.einsum("nd,nd,nd->n", first, second, signs[mirrored[i : i + chunk].astype(np.int64)]))
-    return np.concatenate(products)
 
 
 def _two(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.data.check import CHECKS, Evidence, Finding
-from shoebox.data.likeness import grey_thumbs, likeness
+from shoebox.data.likeness import Floats, details, grey_thumbs, likeness, promising
 from shoebox.data.twins import chance, united
 
 STEP = 3  # the most that the numbers of two neighbouring frames may differ by
@@ -20,7 +20,11 @@ _NUMBER = re.compile(r"(.*?)(\d+)(\D*)$", re.DOTALL)
 
 
 def sequence_pairs(
-    paths: Sequence[str], changed: NDArray[np.int64], thumbs: NDArray[np.uint8], labels: NDArray[np.int64]
+    paths: Sequence[str],
+    changed: NDArray[np.int64],
+    thumbs: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    fine: Floats | None = None,
 ) -> NDArray[np.int64]:
     """(P, 2) rows that follow each other in a sequence.
 
@@ -32,14 +36,16 @@ def sequence_pairs(
         changed: (N,) ns since 1970.
         thumbs: (N, 32, 32) grey.
         labels: (N,) classes.
+        fine: (N, 256) the thumbnails' `details`, where they are known.
     """
     if len(paths) < LONG:
         return np.empty((0, 2), np.int64)
     pairs = _neighbours(paths, changed)
     if not len(pairs):
         return pairs
+    pairs = pairs[promising(details(thumbs) if fine is None else fine, pairs, np.zeros(len(pairs), bool))]
     enough = max(ALIKE, chance(thumbs, labels))
-    alike = likeness(thumbs[pairs[:, 0]], thumbs[pairs[:, 1]]) >= enough
+    alike = likeness(thumbs[pairs[:, 0]], thumbs[pairs[:, 1]], ALIKE) >= enough
     return pairs[alike]
 
 
