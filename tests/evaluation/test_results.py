@@ -15,7 +15,7 @@ from shoebox.data.preprocess import Preprocess
 from shoebox.data.sources import open_source
 from shoebox.evaluation import style
 from shoebox.evaluation.evaluation import Evaluation
-from shoebox.evaluation.results import augmentation_grid, evenly, write_results, write_tables
+from shoebox.evaluation.results import augmentation_grid, evenly, write_pictures, write_results, write_tables
 
 Make = Callable[..., Path]
 
@@ -58,6 +58,15 @@ def test_everything_is_written(packed: Pack | Stream, tmp_path: Path) -> None:
 def test_without_a_run_or_an_evaluation(packed: Pack | Stream, tmp_path: Path) -> None:
     names = {path.stem for path in write_results(tmp_path / "new" / "results", None, None, packed)}
     assert names == {"class_distribution", "sample_grid"}
+
+
+def test_what_is_drawn_before_training_is_not_drawn_again(packed: Pack | Stream, tmp_path: Path) -> None:
+    before = write_pictures(tmp_path, packed)
+    assert {path.stem for path in before} == {"class_distribution", "sample_grid"}
+    for path in before:
+        path.write_bytes(b"kept")
+    assert write_results(tmp_path, None, None, packed, before=before) == before
+    assert {path.read_bytes() for path in before} == {b"kept"}
 
 
 def test_augmentations_of_no_training_pictures(packed: Pack | Stream, tmp_path: Path) -> None:

@@ -22,11 +22,13 @@ def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeyp
     assert made.preprocess.looks == looks
     counts = {part: int((index.part == part).sum()) for part in ("val", "test")}
     pipeline = Pipeline(build_model("speednet(width=0.25)", classes=2, size=32), made.preprocess)
-    monkeypatch.setattr(train, "python_pace", lambda: 0.8)
     ticks = itertools.count()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     batch = min(256 // looks, len(packed))
     wanted = (counts["val"] + counts["test"] + counts["val"] / looks) / batch
-    wanted += 0.8 * (train.RESULTS_SECONDS + train.RESULTS_SECONDS_A_PICTURE * (counts["val"] + counts["test"]))
     assert counts["val"] > 0
     assert train.seconds_of_scoring(pipeline, packed) == pytest.approx(wanted)
+    results = train.RESULTS + train.RESULTS_A_PICTURE * (counts["val"] + counts["test"])
+    figures = tmp_path / "results"
+    assert train.seconds_of_results(figures, packed) == pytest.approx(results / train.DRAWINGS)  # two, in one tick
+    assert (figures / "class_distribution.png").is_file()

@@ -144,16 +144,6 @@ def _gain(maps: str, filters: str) -> float:
     return best[1] / best[0]
 
 
-def python_pace() -> float:
-    """How long a piece of plain Python takes here, in 6.3 ms: best of twelve. On an AMD EPYC (Zen 4) it was 0.66."""
-    best = float("inf")
-    for _ in range(12):
-        start = time.perf_counter()
-        sum(i * i for i in range(100_000))
-        best = min(best, time.perf_counter() - start)
-    return best / 0.0063
-
-
 def at_once(device: str, side: int, looks: int = 1) -> int:
     """How many pictures of `side` px, each in several looks, to compute at a time where no gradients are wanted.
 

@@ -6,6 +6,7 @@ In: an Evaluation, the pictures it scored, the run's record. Out: a folder of PN
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_results(folder: Path, run: Path | None, evaluation: Evaluation | None, packed: Pack | Stream) -> list[Path]:
+def write_pictures(folder: Path, packed: Pack | Stream) -> list[Path]:
+    """Write what can be shown before anything is trained: sample pictures, how many each class has.
+
+    Args:
+        folder: where to; made if missing.
+        packed: the pictures, as stored.
+
+    Returns:
+        the figures' files.
+    """
+    rows = evenly(packed.index.labels, 16)
+    drawn = {"sample_grid": grids.sample_grid(packed.gather(rows), named(packed, rows))}
+    drawn["class_distribution"] = figures.class_distribution(packed.index.counts())
+    return figures.write_figures(folder, drawn)
+
+
+def write_results(
+    folder: Path,
+    run: Path | None,
+    evaluation: Evaluation | None,
+    packed: Pack | Stream,
+    *,
+    before: Sequence[Path] = (),
+) -> list[Path]:
     """Write everything that can be shown of a run.
 
     Args:
@@ -36,14 +60,15 @@ def write_results(folder: Path, run: Path | None, evaluation: Evaluation | None,
         run: the run's folder, if there is one: its `history.csv` and `recipe.yaml` are drawn too, where they are.
         evaluation: what was scored, of rows of `packed` with the same paths; None where nothing was.
         packed: the pictures, as stored.
+        before: what `write_pictures` has drawn of them already.
 
     Returns:
-        the figures' files.
+        the figures' files, those too.
     """
     import pandas as pd
 
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, Figure] = {"class_distribution": figures.class_distribution(packed.index.counts())}
+    before = before or write_pictures(folder, packed)
+    drawn: dict[str, Figure] = {}
     if run and (run / "history.csv").is_file():
         history = pd.read_csv(run / "history.csv")
         drawn |= history_figures(history)
@@ -51,15 +76,13 @@ def write_results(folder: Path, run: Path | None, evaluation: Evaluation | None,
             file.write(epoch_table(history))
         with atomic_write(folder / "epochs.csv", "w") as file:
             file.write(epoch_csv(history))
-    rows = evenly(packed.index.labels, 16)
-    drawn["sample_grid"] = grids.sample_grid(packed.gather(rows), named(packed, rows))
     if run and (run / "recipe.yaml").is_file():
         drawn["augmentation_grid"] = augmentation_grid(Recipe.load(run / "recipe.yaml"), packed)
     if evaluation is not None:
         drawn["confusion_matrix"] = figures.confusion_matrix(evaluation)
         drawn["wrong_grid"] = wrong_grid(evaluation, packed)
         write_tables(folder, evaluation)
-    return figures.write_figures(folder, drawn)
+    return [*before, *figures.write_figures(folder, drawn)]
 
 
 def history_figures(history: pd.DataFrame) -> dict[str, Figure]:

@@ -19,15 +19,15 @@ from shoebox.base.errors import UsageError
 from shoebox.base.files import atomic_write
 from shoebox.base.progress import QUIET, Progress, duration
 from shoebox.base.recipe import Recipe
-from shoebox.base.runtime import at_once, python_pace
+from shoebox.base.runtime import at_once
 from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
 from shoebox.data.sources import open_source
 from shoebox.data.split import split
 from shoebox.evaluation.evaluation import Evaluation
-from shoebox.evaluation.figures import write_figures
-from shoebox.evaluation.results import augmentation_grid, evenly, write_results
+from shoebox.evaluation.figures import class_distribution, write_figures
+from shoebox.evaluation.results import augmentation_grid, evenly, write_pictures, write_results
 from shoebox.models.folding import fold
 from shoebox.pipeline import Pipeline
 from shoebox.training.choose import choose_recipe, recipe_of
@@ -37,10 +37,12 @@ from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
-RESULTS_SECONDS, RESULTS_SECONDS_A_PICTURE = 4.0, 0.0006
-"""Time set aside for saving, metrics, intervals, tables, figures and leaving, where `python_pace` is 1: nearly all of
-it is Python's. On two cores they took about 2 s for 153 pictures, and for 12,500 10 to 11 s on an Intel Xeon, 7 to 8 s
-on an AMD EPYC, where that is 0.66, 15 to 16 s on an older one, where it was read as 1.1 to 1.7."""
+RESULTS, RESULTS_A_PICTURE = 10.5, 0.0011
+"""Time set aside for saving, metrics, intervals, tables, figures and leaving, where drawing one takes a second: nearly
+all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.5 s, the rest was 4.2 to 5 s
+for 360 pictures and 10 s for 12,500."""
+DRAWINGS = 2
+"""How many are timed: one alone takes up to half as long again as the next."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ def train(
     folder = Path(run) if run is not None else free_folder(Path("runs"), index.root.name or "run")
     for warning in index.warnings:
         progress.say(f"note: {warning}")
+    drawn: list[Path] = []
+
+    def reserve(pipeline: Pipeline, packed: Pack | Stream) -> float:
+        drawn.extend(write_pictures(folder / "results", packed))
+        return seconds_of_scoring(pipeline, packed) + seconds_of_results(folder / "results", packed)
+
     with open_trackers(recipe, folder, on_epoch) as trackers:
         classifier, packed = fit(
             index,
@@ -105,7 +113,7 @@ def train(
             device=device,
             cache=cache,
             started=started,
-            reserve=seconds_of_scoring,
+            reserve=reserve,
             progress=progress,
             on_epoch=trackers.epoch,
         )
@@ -122,7 +130,7 @@ def train(
             claim = naive_claim(classifier, index, packed, recipe, honest, progress=progress)
             if claim is not None:
                 progress.say(f"note: {claim}")
-        drawn = write_results(folder / "results", folder, evaluation, packed)
+        drawn = write_results(folder / "results", folder, evaluation, packed, before=drawn)
         result = {
             "run": str(folder),
             "model": classifier.model,
@@ -194,7 +202,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
-    """Measure how long the scores and figures after training will take, in seconds."""
+    """Measure how long the scores after training will take, in seconds."""
     parts = packed.index.part
     pictures, validation_pictures = int(np.isin(parts, ("val", "test")).sum()), int((parts == "val").sum())
     size = min(at_once(pipeline.scale.device.type, pipeline.size, pipeline.preprocess.looks), len(packed))
@@ -210,8 +218,17 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
     # The last epoch's validation takes one look at each. Folding has built the kernels; not the faster of the two: what
     # they all take must have its time.
     scored = pictures + validation_pictures / pipeline.preprocess.looks
-    results = RESULTS_SECONDS_A_PICTURE * pictures + RESULTS_SECONDS
-    return float(np.mean(seconds)) / size * scored + results * min(max(python_pace(), 0.5), 1.5)
+    return float(np.mean(seconds)) / size * scored
+
+
+def seconds_of_results(folder: Path, packed: Pack | Stream) -> float:
+    """Measure how long everything else after training will take, by drawing a figure again: the first drawing has
+    waited for libraries."""
+    start = time.monotonic()
+    for _ in range(DRAWINGS):
+        write_figures(folder, {"class_distribution": class_distribution(packed.index.counts())})
+    seconds = (time.monotonic() - start) / DRAWINGS
+    return seconds * (RESULTS + RESULTS_A_PICTURE * int(np.isin(packed.index.part, ("val", "test")).sum()))
 
 
 def free_folder(parent: Path, name: str) -> Path:
