@@ -56,6 +56,18 @@ def test_a_run_leaves_a_classifier_and_its_record(tmp_path, index, small):
     assert Classifier.load(folder).card["best_epoch"] == classifier.card["best_epoch"]
 
 
+def test_the_card_names_the_pictures_as_they_were_when_the_run_began(tmp_path, index, small):
+    before = []
+
+    def change(row):
+        before.append(json.loads((tmp_path / "run" / "run.json").read_text())["data"])
+        os.utime(index.file(0), (1, 1))
+
+    classifier, packed = fit(index, small, tmp_path / "run", on_epoch=change)
+    assert {classifier.card["data"]} == set(before)
+    assert packed.index.fingerprint() not in before
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path, index, small):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         fit(index, small.override({"seed": seed, "validation": 0.0}), tmp_path / name)

@@ -27,7 +27,7 @@ from shoebox.pipeline import Pipeline
 from shoebox.training.budget import fit_to_time
 from shoebox.training.clock import TimeClock
 from shoebox.training.finish import best_checkpoint, finish
-from shoebox.training.folder import filled_in, hold_equal, make_writable, write_down, write_history
+from shoebox.training.folder import data_of, filled_in, hold_equal, make_writable, write_down, write_history
 from shoebox.training.leakproof import divide
 from shoebox.training.loop import Diverged, Stopped, epochs, listening
 from shoebox.training.planner import Plan, plan
@@ -127,7 +127,7 @@ def fit(
             drain(session, folder, on_epoch)
         if made.recipe.engine == "transfer":
             progress.say(outcome(session))
-        return finish(session, made, folder, index.fingerprint()), packed
+        return finish(session, made, folder, data_of(folder)), packed
 
 
 def drain(session: Session, folder: Path, on_epoch: Callable[[dict[str, float]], None] | None) -> None:

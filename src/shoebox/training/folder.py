@@ -50,6 +50,11 @@ def write_down(folder: Path, plan: Plan, index: ImageIndex, skipped: Sequence[Sk
         writer.writerows([os.fsencode(s.path).decode("utf-8", "backslashreplace"), s.reason] for s in skipped)
 
 
+def data_of(folder: Path) -> str:
+    """The fingerprint of the pictures that the run in `folder` began with."""
+    return str(json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"])
+
+
 def filled_in(folder: Path, recipe: Recipe) -> Recipe:
     """A resumed run's recipe: what it leaves open is as the stopped run decided it.
 
