@@ -19,7 +19,7 @@ from torch import Tensor
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.files import atomic_write
 from shoebox.base.progress import QUIET, Progress
-from shoebox.base.runtime import at_once, choose_device
+from shoebox.base.runtime import at_once, choose_device, memory_kept
 from shoebox.card import card_text
 from shoebox.data.batches import batches
 from shoebox.data.index import ImageIndex
@@ -212,16 +212,17 @@ class Classifier:
             folded = fold(self.pipeline.network, self.pipeline.inputs(few))
         batch_size = batch_size or at_once(self.device, self.preprocess.size, self.preprocess.looks)
         stream = batches(packed, rows, batch_size=batch_size, device=self.device)
-        scores = [
-            self.scores(batch.pictures, folded)
-            for batch in progress.track(stream, -(-len(rows) // batch_size), f"scoring {part}".strip())
-        ]
+        logits, features = (torch.empty(len(rows), some.shape[1]) for some in self.scores(few, folded))
+        with memory_kept():
+            for i, batch in enumerate(progress.track(stream, -(-len(rows) // batch_size), f"scoring {part}".strip())):
+                here = slice(i * batch_size, (i + 1) * batch_size)
+                logits[here], features[here] = self.scores(batch.pictures, folded)
         return Evaluation(
             paths=tuple(packed.index.paths[row] for row in rows.tolist()),
             labels=packed.index.labels[rows],
-            logits=torch.cat([logits for logits, _ in scores]).numpy(),
+            logits=logits.numpy(),
             classes=self.classes,
-            features=torch.cat([features for _, features in scores]).half().numpy(),
+            features=features.half().numpy(),
             part=part,
         )
 
