@@ -37,7 +37,7 @@ from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
-RESULTS, RESULTS_A_PICTURE = 11.5, 0.0012
+RESULTS, RESULTS_A_PICTURE = 12.5, 0.0013
 """Time set aside for saving, metrics, intervals, tables, figures and leaving, where drawing one takes a second: nearly
 all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.5 s, the rest was 4.2 to 5 s
 for 360 pictures and 10 s for 12,500."""
