@@ -45,7 +45,7 @@ def norm_gelu(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def gelu(x: Tensor) -> Tensor:
-    """`gelu(x)`; on a CPU, where no gradient is wanted of it, in a third of torch's time."""
+    """`gelu(x)`; on a CPU, where no gradient is wanted of it, in about 0.6 of torch's time (AVX2)."""
     wanted = torch.is_grad_enabled() and x.requires_grad
     if wanted or x.ndim != 4 or x.numel() < FEWEST or not serves(x):
         return F.gelu(x)
