@@ -49,10 +49,23 @@ def test_what_is_alike_is_promising_and_what_has_nothing_in_common_is_not():
     np.testing.assert_array_equal(likeness.promising(likeness.details(thumbs), pairs[:0], mirrored[:0]), [])
 
 
-def test_a_least_score_changes_none_above_it():
+def test_a_least_score_spares_work_and_changes_none_above_it(monkeypatch):
     large = smooth(np.random.default_rng(4), 200)
     first, moved = large[:, 4:36, 4:36], large[:, 3:35, 6:38]
-    exact, quick = (likeness.likeness(first, moved, least) for least in (0.0, 0.93))
+    share = np.linspace(0, 1, 200)[:, None, None]  # of another picture, laid over the moved one
+    mixed = ((1 - share) * moved + share * np.roll(moved, 1, axis=0)).astype(np.uint8)
+    aligned, pairs = likeness._aligned, []
+
+    def counted(source, target, motion):
+        pairs.append(len(source))
+        return aligned(source, target, motion)
+
+    monkeypatch.setattr(likeness, "_aligned", counted)
+    exact = likeness.likeness(first, mixed)
+    all_pairs = sum(pairs)
+    pairs.clear()
+    quick = likeness.likeness(first, mixed, 0.93)
+    assert sum(pairs) < all_pairs
     assert (exact >= 0.93).sum() > 20
     np.testing.assert_array_equal(exact[exact >= 0.93], quick[exact >= 0.93])
     assert (quick <= exact).all()
