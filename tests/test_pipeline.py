@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from shoebox.base.recipe import Recipe
+from shoebox.base.runtime import PLACES, at_once
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.sources import open_source
 from shoebox.data.split import split
@@ -69,3 +70,11 @@ def test_muons_rate_follows_the_batch_and_others_do_not():
     assert usual_lr("muon", 2000) == 0.24
     assert usual_lr("muon", 500) == 0.12
     assert usual_lr("adam", 500) == usual_lr("adam", 50)
+
+
+@pytest.mark.parametrize(("side", "looks", "wanted"), [(20, 1, 1250), (32, 6, 208), (64, 1, 488), (224, 2, 19)])
+def test_a_network_from_scratch_looks_at_more_at_a_time_than_a_cache_holds(network, side, looks, wanted):
+    pipeline = Pipeline(network, Preprocess(side, side))
+    assert pipeline.at_once(looks) == wanted > at_once("cpu", side, looks)
+    network.places = PLACES
+    assert pipeline.at_once(looks) == at_once("cpu", side, looks) >= 8

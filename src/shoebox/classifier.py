@@ -19,7 +19,7 @@ from torch import Tensor
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.files import atomic_write
 from shoebox.base.progress import QUIET, Progress
-from shoebox.base.runtime import at_once, choose_device, memory_kept
+from shoebox.base.runtime import choose_device, memory_kept
 from shoebox.card import card_text
 from shoebox.data.batches import batches
 from shoebox.data.index import ImageIndex
@@ -210,7 +210,7 @@ class Classifier:
         with torch.inference_mode():
             few = torch.from_numpy(packed.gather(rows[:4])).permute(0, 3, 1, 2).to(self.device)
             folded = fold(self.pipeline.network, self.pipeline.inputs(few))
-        batch_size = batch_size or at_once(self.device, self.preprocess.size, self.preprocess.looks)
+        batch_size = batch_size or self.pipeline.at_once(self.preprocess.looks)
         stream = batches(packed, rows, batch_size=batch_size, device=self.device)
         logits, features = (torch.empty(len(rows), some.shape[1]) for some in self.scores(few, folded))
         with memory_kept():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shoebox.base.runtime import at_once
 from shoebox.data.preprocess import Preprocess
 from shoebox.models import Network
 
@@ -40,6 +41,10 @@ class Pipeline(nn.Module):
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return self
+
+    def at_once(self, looks: int = 1) -> int:
+        """How many pictures to compute at a time, each in several looks, where no gradients are wanted."""
+        return at_once(self.scale.device.type, self.size, looks, self.network.places)
 
     def inputs(self, pictures: Tensor, size: int | None = None) -> Tensor:
         """Stored pixels to what the network sees: resized to `size` px with antialiasing, normalised, channels-last."""

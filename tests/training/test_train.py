@@ -24,7 +24,7 @@ def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeyp
     pipeline = Pipeline(build_model("speednet(width=0.25)", classes=2, size=32), made.preprocess)
     ticks = itertools.count()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-    batch = min(256 // looks, len(packed))
+    batch = min(pipeline.at_once(looks), len(packed))
     wanted = (counts["val"] + counts["test"] + counts["val"] / looks) / batch
     assert counts["val"] > 0
     assert train.seconds_of_scoring(pipeline, packed) == pytest.approx(wanted)

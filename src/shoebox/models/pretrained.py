@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.registry import parse_spec
+from shoebox.base.runtime import PLACES
 from shoebox.models.architectures import (
     Logits,
     classifier_name,
@@ -56,6 +57,8 @@ class Pretrained(Network):
         spec: what `build_model` needs to build this network again, without weights; complete in itself.
         origin: where the weights come from, in one line for the reader.
     """
+
+    places = PLACES
 
     def __init__(self, body: nn.Module, head: nn.Module, spec: str, origin: str) -> None:
         super().__init__()

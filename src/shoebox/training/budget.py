@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from shoebox.base.progress import QUIET, Progress
 from shoebox.base.replay import BEFORE, Replay, graphs_for
-from shoebox.base.runtime import Runtime, at_once
+from shoebox.base.runtime import Runtime
 from shoebox.data.pack import Pack, Stream
 from shoebox.models import build_model
 from shoebox.models.summary import summary
@@ -74,7 +74,7 @@ pictures of 16 px made half as many a second as all of them (width 1): part of w
 many there are. 146 of 32 px, half as many places, made two thirds as many as all. Of large pictures a quarter is
 enough."""
 
-WARMING, LOOKED_AT = 8, 128
+WARMING, LOOKED_AT = 8, 512
 """Pictures of a pass that is not timed, and at most of one that is scored."""
 
 CHANCE = 0.8
@@ -245,7 +245,7 @@ def looking_rate(plan: Plan, packed: Pack | Stream, runtime: Runtime, kind: Kind
     """Looks a second at pictures that are scored, in float32."""
     network = build_model(kind.spec(), classes=2, size=plan.preprocess.size)
     pipeline = Pipeline(network, plan.preprocess).place(runtime.device).eval()
-    rows = np.arange(min(at_once(runtime.device, plan.preprocess.size), LOOKED_AT, len(packed)))
+    rows = np.arange(min(pipeline.at_once(), LOOKED_AT, len(packed)))
     stored = torch.from_numpy(packed.gather(rows)).permute(0, 3, 1, 2).to(runtime.device)
     for some in (stored[:WARMING], stored):  # the first looks build their kernels
         start = time.monotonic()

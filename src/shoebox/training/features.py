@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shoebox.base.progress import QUIET, Progress
-from shoebox.base.runtime import Runtime, at_once, derive_seed
+from shoebox.base.runtime import Runtime, derive_seed
 from shoebox.data.augment import compose
 from shoebox.data.batches import batches
 from shoebox.data.draw import Draw
@@ -88,7 +88,7 @@ class Trunk:
     @property
     def batch(self) -> int:
         """Pictures at a time."""
-        return at_once(self.runtime.device, self.pipeline.size)
+        return self.pipeline.at_once()
 
     def at(self, side: int) -> Trunk:
         """The same for pictures of another side, px."""

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from shoebox.base.errors import ShoeboxError
 from shoebox.base.recipe import MONITORS, Recipe
-from shoebox.base.runtime import at_once, derive_seed, give_back_memory
+from shoebox.base.runtime import derive_seed, give_back_memory
 from shoebox.data.batches import Batch, batches, order
 from shoebox.data.draw import Draw
 from shoebox.evaluation.metrics import measure
@@ -177,8 +177,7 @@ def validate(session: Session) -> dict[str, float]:
     start = time.monotonic()
     network = session.parts.average or session.pipeline.network
     network.eval()
-    logits, labels = [], []
-    size = at_once(session.runtime.device, session.pipeline.size)
+    logits, labels, size = [], [], session.pipeline.at_once()
     for batch in batches(session.packed, session.rows["val"], batch_size=size, device=session.runtime.device):
         with session.runtime.autocast():
             logits.append(network(session.pipeline.inputs(batch.pictures)).float())

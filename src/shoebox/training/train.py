@@ -19,7 +19,6 @@ from shoebox.base.errors import UsageError
 from shoebox.base.files import atomic_write
 from shoebox.base.progress import QUIET, Progress, duration
 from shoebox.base.recipe import Recipe
-from shoebox.base.runtime import at_once
 from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
@@ -205,20 +204,17 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
     """Measure how long the scores after training will take, in seconds."""
     parts = packed.index.part
     pictures, validation_pictures = int(np.isin(parts, ("val", "test")).sum()), int((parts == "val").sum())
-    size = min(at_once(pipeline.scale.device.type, pipeline.size, pipeline.preprocess.looks), len(packed))
+    size = min(pipeline.at_once(pipeline.preprocess.looks), len(packed))
     batch = torch.from_numpy(packed.gather(np.arange(size))).permute(0, 3, 1, 2).to(pipeline.scale.device)
-    seconds = []
     with torch.inference_mode():
         network = fold(pipeline.network, pipeline.inputs(batch[:4]))
         network.turn(1.0)  # a resumed run's network may not all have trained yet; in the end all of it answers
-        for _ in range(2):
-            start = time.monotonic()
-            pipeline.seen(pipeline.inputs(batch), network).sum().item()
-            seconds.append(time.monotonic() - start)
-    # The last epoch's validation takes one look at each. Folding has built the kernels; not the faster of the two: what
-    # they all take must have its time.
+        start = time.monotonic()
+        pipeline.seen(pipeline.inputs(batch), network).sum().item()  # folding has built the kernels
+        seconds = time.monotonic() - start
+    # The last epoch's validation takes one look at each.
     scored = pictures + validation_pictures / pipeline.preprocess.looks
-    return float(np.mean(seconds)) / size * scored
+    return seconds / size * scored
 
 
 def seconds_of_results(folder: Path, packed: Pack | Stream) -> float:
