@@ -61,12 +61,30 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     """Every width is as slow as the first here; the narrowest is taken only once none is enough."""
     made, packed = packed_plan
     asked = []
-    monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append(given[3]) or 2.0)
+    monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append((given[3].width, *given[4:])) or 2.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    widths = [kind.width for kind in asked]
-    assert widths[:4] == [0.875] * 4  # all sides of the first, and before them the smallest
-    assert widths[4:] == [0.5, 0.5, 0.375, 0.375, 0.25, 0.25, 0.25, 0.25]  # slower than expected, so once more
+    assert asked[:2] == [(0.875, 16, budget.WARMING), (0.875, 32, budget.ROUGHLY)]
+    assert asked[2:5] == [(0.75, 16), (0.75, 24), (0.75, 32)]  # the widest that there is hope for
+    widths = [width for width, *_ in asked[5:]]
+    assert widths == [0.5, 0.5, 0.375, 0.375, 0.25, 0.25, 0.25, 0.25]  # slower than expected, so once more
     assert fitted.recipe.model == "speednet(width=0.25)"
+
+
+def test_minutes_that_pay_for_a_narrow_network_alone_are_not_spent_on_a_wide_one(packed_plan, monkeypatch):
+    """A machine that is as slow as the multiply-adds say, of which 64 pictures tell half the truth."""
+    made, packed = packed_plan
+    asked = []
+
+    def rate(*given):
+        kind, few = given[3], given[5:]
+        asked.append(kind.width)
+        return 0.5 / budget.cost(kind, 2, 32) * budget.cost(budget.Kind(1.0), 2, 32) * (0.5 if few else 1)
+
+    monkeypatch.setattr(budget, "training_rate", rate)
+    fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
+    assert fitted.recipe.model == "speednet(width=0.25)"
+    assert asked[:2] == [0.875] * 2
+    assert max(asked[2:]) <= 0.375
 
 
 def test_a_step_that_was_held_up_is_measured_again(packed_plan, monkeypatch):

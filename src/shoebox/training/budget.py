@@ -77,6 +77,10 @@ enough."""
 WARMING, LOOKED_AT = 8, 512
 """Pictures of a pass that is not timed, and at most of one that is scored."""
 
+ROUGHLY, HOPE = 64, 2.0
+"""Pictures of a first step that tells roughly what can be hoped for, and how many times as fast a whole batch may be:
+minutes that pay for narrow networks alone should not be spent on measuring wide ones."""
+
 CHANCE = 0.8
 """A step at a smaller share than this of the expected rate may have been held up by another program."""
 
@@ -114,8 +118,8 @@ def fit_to_time(
     """Replace a bare "speednet" by the first of `CHOICES` that gets enough passes over the training part in `seconds`;
     where it is `decided` how many passes there will be, by the widest that makes them.
 
-    How many are enough says `EPOCHS`. A network is measured only where the rate of the last that was measured, that of
-    `MEMBER` at first, leaves hope for it: a narrow one is slower than its multiply-adds say.
+    How many are enough says `EPOCHS`. A network is measured only where the rate of the last that was measured leaves
+    hope for it: a narrow one is slower than its multiply-adds say.
     """
     size, classes = plan.preprocess.size, len(packed.index.classes)
     pictures = max(int((packed.index.part == "train").sum()), 1)
@@ -148,8 +152,21 @@ def fit_to_time(
     def dearer(kind: Kind, than: Kind) -> float:
         return cost(kind, classes, size) / cost(than, classes, size)
 
-    near = Kind(MEMBER)
-    training_rate(plan, packed, runtime, near, min(sides), WARMING)  # the first of all steps waits for much
+    def enough(kind: Kind, members: int = 1) -> float:
+        """The passes that it should get."""
+        return decided or members * EPOCHS * dearer(Kind(kind.width), Kind(1.0))
+
+    def first() -> Kind:
+        """The widest up to `MEMBER` that may get them, by a step of a few pictures."""
+        member = Kind(MEMBER)
+        training_rate(plan, packed, runtime, member, min(sides), WARMING)  # the first of all steps waits for much
+        rate = HOPE * training_rate(plan, packed, runtime, member, size, ROUGHLY)
+        gain = float(np.mean([(size / side) ** 2 for side in sides]))
+        hoped = rate * gain * (end - time.monotonic()) / pictures
+        kinds = [Kind(width) for width in WIDTHS if width <= MEMBER]
+        return next((kind for kind in kinds if hoped / dearer(kind, member) >= enough(kind)), kinds[-1])
+
+    near = first()
     known, whole = {near: measured(near, {})}, {near}
     # What ends or slows a training by its validations would take a finished member's figures for those of the next.
     judged = plan.recipe.patience is not None or plan.recipe.schedule.startswith("plateau")
@@ -161,18 +178,17 @@ def fit_to_time(
     for kind, members in choices:
         if kind.width > MEMBER and not decided and dearest < members * EPOCHS:
             continue  # what is dearer still needs no counting of its multiply-adds
-        enough = decided or members * EPOCHS * dearer(Kind(kind.width), Kind(1.0))
         last = (kind, members) == choices[-1]
         pace = known.get(kind) or known[near].at(known[near].rate / dearer(kind, near))
-        if passes(pace, members) < enough and not last:
+        if passes(pace, members) < enough(kind, members) and not last:
             continue
         if kind not in known:
             pace = known[kind] = pace.at(timed(kind, size, pace.rate))
             near = kind
-        if kind not in whole and (passes(pace, members) >= enough or last):
+        if kind not in whole and (passes(pace, members) >= enough(kind, members) or last):
             pace = known[kind] = measured(kind, {size: pace.rate})
             whole.add(kind)
-        if passes(pace, members) >= enough or last:
+        if passes(pace, members) >= enough(kind, members) or last:
             break
     given: dict[str, object] = {"model": kind.spec(members), "grow": grow}
     if plan.preprocess.shift and scoring(pace, members) > LOOKING * seconds:
