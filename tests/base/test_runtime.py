@@ -79,6 +79,17 @@ def test_the_faster_arithmetic_is_chosen_and_halves_only_for_networks_made_for_t
     }
 
 
+def test_bf16_that_must_be_imitated_is_not_measured(monkeypatch) -> None:
+    monkeypatch.setattr(runtime, "_gain", lambda *_: 1.5)
+    gains = {}
+    for capability in ("AVX2", "AVX512", "DEFAULT"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
+        gains[capability] = runtime.bf16_gain.__wrapped__()
+    assert gains == {"AVX2": 0.0, "AVX512": 1.5, "DEFAULT": 1.5}
+    monkeypatch.setattr(runtime, "bf16_gain", lambda: 0.0)
+    assert choose_runtime("cpu").reason.endswith("in fp32 (this processor has no bf16)")
+
+
 def test_what_is_slow_only_once_is_no_slower(monkeypatch) -> None:
     """The first convolution of a type builds its kernel."""
     clock, calls = [0.0], {torch.float32: 0, torch.bfloat16: 0}
