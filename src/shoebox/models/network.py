@@ -31,13 +31,13 @@ class Network(nn.Module, ABC):
     """Whether a pass does the same with every batch of a shape: it reads nothing back from the device, and Python draws
     no random numbers. Such a network's steps are recorded where they train on a GPU (`base/replay.py`)."""
 
-    places = 2_000_000
+    places = 1_000_000
     """Places of pictures, side × side × pictures, that a CPU should compute at a time where no gradients are wanted.
 
     A network from scratch has few places in its last layers, and each of its convolutions begins with the transform of
-    its filters (`base/winograd.py`): an AMD EPYC (AVX2) looked at 184 pictures of 128 px a second in batches of 24,
-    at 294 in batches of 128 (`speednet(width=0.875)`), at 3,900 of 32 px in batches of 256, at 4,800 of 1024
-    (`width=0.25`)."""
+    its filters (`base/winograd.py`): an AMD EPYC (AVX2) looked at 184 pictures of 128 px a second in batches of 24, at
+    245 in batches of 64, at 294 of 128 (`speednet(width=0.875)`); at 3,900 of 32 px in batches of 256, at 4,600 of 512,
+    at 4,800 of 1024 (`width=0.25`), for a quarter of a gigabyte more."""
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.files import lock
 from shoebox.base.progress import QUIET, Progress, duration
 from shoebox.base.recipe import MONITORS, Recipe
-from shoebox.base.runtime import choose_runtime, derive_seed, memory_kept
+from shoebox.base.runtime import choose_runtime, derive_seed, give_back_memory, memory_kept
 from shoebox.classifier import Classifier
 from shoebox.data.index import ImageIndex
 from shoebox.data.pack import Pack, Stream, pack
@@ -113,7 +113,7 @@ def fit(
                 progress=progress,
                 on_epoch=on_epoch,
             )
-        with memory_kept():  # that of the planner's steps serves training's
+        with memory_kept():  # each of the planner's steps has that of the one before, and so has each of training's
             if session is None:
                 if not previous:
                     if end is not None and made.recipe.model == "speednet":
@@ -123,6 +123,7 @@ def fit(
                 if end is not None:
                     if reserve:
                         end -= reserve(session.pipeline, packed)
+                        give_back_memory()  # scoring's tensors are of other sizes than training's
                     session.clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
             drain(session, folder, on_epoch)
         if made.recipe.engine == "transfer":
