@@ -107,7 +107,7 @@ class _Winograd(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pooled: bool, halves: bool) -> Tensor:
         maps = x.to(torch.bfloat16 if halves else torch.float32).contiguous(memory_format=torch.channels_last)
         shift = None if bias is None else bias.float().contiguous()
-        y, winners = _forward(maps, weight.permute(2, 3, 1, 0), shift, None, x.shape[2:], pooled)
+        y, winners = _forward(maps, weight, shift, None, x.shape[2:], pooled=pooled)
         ctx.save_for_backward(maps, weight, winners)
         return y.to(x.dtype)
 
@@ -119,8 +119,7 @@ class _Winograd(torch.autograd.Function):
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
-            turned = weight.flip(2, 3).permute(2, 3, 0, 1)
-            to_x, _ = _forward(gradient, turned, None, winners, x.shape[2:], False)
+            to_x, _ = _forward(gradient, weight, None, winners, x.shape[2:], turned=True)
             to_x = to_x.to(given)
         if ctx.needs_input_grad[1]:
             to_weight = _filters(x, gradient, winners)
@@ -130,24 +129,31 @@ class _Winograd(torch.autograd.Function):
 
 
 def _forward(
-    x: Tensor, filters: Tensor, bias: Tensor | None, winners_in: Tensor | None, sides: torch.Size, pooled: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    winners_in: Tensor | None,
+    sides: torch.Size,
+    *,
+    pooled: bool = False,
+    turned: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Maps (N, C, …), channels-last, float32 or bfloat16, and filters (3, 3, C, K) to maps (N, K, …) of the same type
-    and, if pooled, which of four won."""
-    count, before, after = len(x), filters.shape[2], filters.shape[3]
+    """Maps (N, C, …), channels-last, float32 or bfloat16, and filters (K, C, 3, 3) to maps (N, K, …) of the same type
+    and, if pooled, which of four won. Or `turned`: gradients (N, K, …) back through them to gradients (N, C, …)."""
+    count, before, after = len(x), weight.shape[0 if turned else 1], weight.shape[1 if turned else 0]
     height, width = sides
     half = x.dtype == torch.bfloat16
     shape = (count, after, height // 2, width // 2) if pooled else (count, after, height, width)
     y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     winners = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last) if pooled else None
-    filters = filters.contiguous()
+    filters = weight.contiguous(memory_format=torch.channels_last)
     too_large = library().winograd_forward(
         *map(address, (x, winners_in, filters, bias, y, winners)),
-        *(count, height, width, before, after, half, threads()),
+        *(count, height, width, before, after, turned, half, threads()),
         address(_scratch(before, after, False, half)),
     )
     if half and too_large:
-        y, winners = _forward(x.float(), filters, bias, winners_in, sides, pooled)
+        y, winners = _forward(x.float(), filters, bias, winners_in, sides, pooled=pooled, turned=turned)
     return y.to(x.dtype), winners
 
 
@@ -156,7 +162,7 @@ def _filters(x: Tensor, gradient: Tensor, winners: Tensor | None) -> Tensor:
     count, before, height, width = x.shape
     after = gradient.shape[1]
     half = x.dtype == torch.bfloat16
-    filters = torch.empty(3, 3, before, after)
+    filters = torch.empty((after, before, 3, 3), memory_format=torch.channels_last)
     too_large = library().winograd_filters(
         *map(address, (x, filters, gradient, winners)),
         *(count, height, width, before, after, half, threads()),
@@ -164,7 +170,7 @@ def _filters(x: Tensor, gradient: Tensor, winners: Tensor | None) -> Tensor:
     )
     if half and too_large:
         return _filters(x.float(), gradient.float(), winners)
-    return filters.permute(3, 2, 0, 1)
+    return filters
 
 
 def _scratch(before: int, after: int, gradient: bool, half: bool) -> Tensor:

@@ -2,7 +2,7 @@
 
    Convolutions of 3x3 by Winograd's minimal filtering F(4x4, 3x3): 36 multiplications for 16 outputs where the
    definition takes 144. After Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015,
-   arXiv:1509.09308. Step 1, padding 1. Maps are [pictures][height][width][channels], filters [9][in][out]. A map may be
+   arXiv:1509.09308. Step 1, padding 1. Maps are [pictures][height][width][channels], filters [out][9][in]. A map may be
    pooled: then it holds the largest of each 2x2 places, and `winners` which of the four it was.
 
    Batch norm and GELU, with nothing stored between them.
@@ -60,6 +60,7 @@ typedef struct {
     void *filters;
     const float *bias; /* NULL: none */
     int room, shares; /* tiles at a time; shares of the tiles that are summed apart */
+    int turned; /* the weights are those of the way there: [in][9][out], the last of the 9 first */
     int *overflow; /* set where a number of the result is none */
 } Job;
 
@@ -154,7 +155,7 @@ static void share(Work *work, const void *job, long items, int threads, void *sc
 }
 
 /* Of these functions and their arguments: arithmetic.py asks, since what is built may be older than it. */
-int arithmetic_version(void) { return 5; }
+int arithmetic_version(void) { return 6; }
 
 /* Sums in a vector here: floats, or with `halves` 32 of float16, or 16 floats where what is multiplied is bfloat16; 0: this
    processor is not served. */

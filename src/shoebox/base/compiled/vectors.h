@@ -31,6 +31,18 @@ static inline void NAME(store)(float *to, FLOATS whole, int count) {
     else STORE_FEW(to, whole, count);
 }
 
+/* The same of floats that lie `apart` from each other. */
+static inline FLOATS NAME(gather)(const float *from, long apart, int count) {
+    FLOATS whole = {0};
+    if (apart == 1) return NAME(load)(from, count);
+    for (int l = 0; l < PART && l < count; l++) whole[l] = from[l * apart];
+    return whole;
+}
+
+static inline void NAME(scatter)(float *to, long apart, FLOATS whole, int count) {
+    for (int l = 0; l < PART && l < count; l++) to[l * apart] = whole[l];
+}
+
 /* The same for numbers of a map. */
 static inline FLOATS NAME(load_map)(const STORED *from, int count) { return FROM_MAP(from, count); }
 

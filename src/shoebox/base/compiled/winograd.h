@@ -91,10 +91,11 @@ long winograd_scratch(int in_channels, int out_channels, int gradient, int halve
 }
 
 /* out = the convolution of `in`, and the bias; with `winners`, of its maxima over 2x2. `in_winners`: `in` is the gradient
-   of such maxima. Returns whether float16 did not do. */
+   of such maxima. `turned`: `in` is a gradient, the weights are those that it goes back through. Returns whether float16
+   did not do. */
 int winograd_forward(
     void *in, uint8_t *in_winners, float *weights, const float *bias, void *out, uint8_t *winners, long pictures,
-    int height, int width, int in_channels, int out_channels, int halves, int threads, void *scratch) {
+    int height, int width, int in_channels, int out_channels, int turned, int halves, int threads, void *scratch) {
     const Kernel *k = kernel(halves);
     Space space = space_for(k, in_channels, out_channels, 0, threads);
     int overflow = 0;
@@ -108,6 +109,7 @@ int winograd_forward(
         job.out.scale = 1 / (job.in.scale * job.scale);
     }
     job.bias = bias;
+    job.turned = turned;
     job.filters = scratch;
     job.room = space.room;
     job.overflow = &overflow;

@@ -185,15 +185,17 @@ static void NAME(filters)(const Job *job, long item, void *scratch) {
     }
 }
 
-/* Filters [9][in][out] of PART of out to panels [36][out / PART][in / PAIRS][PART][PAIRS]. */
+/* Filters of PART of out to panels [36][out / PART][in / PAIRS][PART][PAIRS]. */
 static void NAME(spread)(const Job *job, long v, void *scratch) {
     (void)scratch;
     int in = job->in.channels, out = job->out.channels, vectors = CEIL(out, PART), left = out - (int)v * PART;
+    long apart = job->turned ? 1 : 9L * in, row = job->turned ? 9L * out : 1, place = job->turned ? -out : in;
+    const float *first = job->weights + (job->turned ? 8L * out : 0) + v * PART * apart;
     FLOATS w[9], half[18], g[36], parts[36][PAIRS];
     for (int c = 0; c < in; c += PAIRS) {
         for (int h = 0; h < PAIRS; h++) {
             for (int k = 0; k < 9; k++)
-                w[k] = NAME(load)(job->weights + ((long)k * in + c + h) * out + v * PART, c + h < in ? left : 0);
+                w[k] = NAME(gather)(first + (c + h) * row + k * place, apart, c + h < in ? left : 0);
             for (int j = 0; j < 3; j++) NAME(filter6)(w + j, 3, half + j, 3);
             for (int i = 0; i < 6; i++) NAME(filter6)(half + 3 * i, 1, g + 6 * i, 1);
             for (int f = 0; f < 36; f++) parts[f][h] = g[f];
@@ -204,7 +206,7 @@ static void NAME(spread)(const Job *job, long v, void *scratch) {
     }
 }
 
-/* The way back: sums [36][out / PART][in / SPAN][PART][SPAN] to gradients [9][in][out]. */
+/* The way back: sums [36][out / PART][in / SPAN][PART][SPAN] to gradients [out][9][in]. */
 static void NAME(collect)(const Job *job, long v, void *scratch) {
     (void)scratch;
     int in = job->in.channels, out = job->out.channels, vectors = CEIL(out, PART), left = out - (int)v * PART;
@@ -225,7 +227,7 @@ static void NAME(collect)(const Job *job, long v, void *scratch) {
             for (int i = 0; i < 3; i++) NAME(filter3)(half + 6 * i, 1, w + 3 * i, 1);
             for (int k = 0; k < 9; k++) {
                 if (sizeof(REAL) < 4) wrong += w[k] * 0;
-                NAME(store)(job->weights + ((long)k * in + c + h) * out + v * PART, w[k] * job->scale, left);
+                NAME(scatter)(job->weights + (v * PART * 9 + k) * in + c + h, 9L * in, w[k] * job->scale, left);
             }
         }
     }
