@@ -134,6 +134,21 @@ def test_the_threads_do_not_change_the_output_nor_one_run_the_next(compute):
     assert torch.equal(runs[2][2], runs[3][2])
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_filters_in_either_layout_have_the_same_gradients_and_those_of_channels_last_are_not_copied(layout):
+    draw = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(128, 24, 8, 8, generator=draw), torch.randn(40, 24, 3, 3, generator=draw)
+    wanted = passes(convolve, x, weight, None, True, torch.float32)
+    leaf = weight.contiguous(memory_format=layout).requires_grad_()
+    draw.manual_seed(1)
+    y = convolve(x, leaf, pooled=True)
+    y.backward(torch.randn(y.shape, dtype=torch.float64, generator=draw).float())
+    assert torch.equal(y.detach().double(), wanted[0]) and torch.equal(leaf.grad.double(), wanted[2])
+    assert leaf.grad.is_contiguous(memory_format=layout)
+    own = winograd._filters(x.contiguous(memory_format=torch.channels_last), torch.ones(128, 40, 8, 8), None)
+    assert own.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_nothing_beside_the_output_is_written():
     x, weight = torch.randn(64, 24, 7, 7), torch.randn(20, 24, 3, 3)
     kept = x.clone(), weight.clone()

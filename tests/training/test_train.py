@@ -25,7 +25,7 @@ def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeyp
     ticks = itertools.count()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     batch = min(pipeline.at_once(looks), len(packed))
-    wanted = (counts["val"] + counts["test"] + counts["val"] / looks) / batch
+    wanted = (counts["val"] + counts["test"] + counts["val"] / looks) / batch / train.LOOKED  # all in one tick
     assert counts["val"] > 0
     assert train.seconds_of_scoring(pipeline, packed) == pytest.approx(wanted)
     results = train.RESULTS + train.RESULTS_A_PICTURE * (counts["val"] + counts["test"])

@@ -40,6 +40,9 @@ RESULTS, RESULTS_A_PICTURE = 12.5, 0.0013
 """Time set aside for saving, metrics, intervals, tables, figures and leaving, where drawing one takes a second: nearly
 all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.5 s, the rest was 4.2 to 5 s
 for 360 pictures and 10 s for 12,500."""
+LOOKED = 2
+"""Batches that are scored to measure how long all will take: the first has its memory to wait for, and by that alone a
+minute of CIFAR-10 ended 2 s early."""
 DRAWINGS = 2
 """How many are timed: one alone takes up to half as long again as the next."""
 
@@ -210,8 +213,9 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
         network = fold(pipeline.network, pipeline.inputs(batch[:4]))
         network.turn(1.0)  # a resumed run's network may not all have trained yet; in the end all of it answers
         start = time.monotonic()
-        pipeline.seen(pipeline.inputs(batch), network).sum().item()  # folding has built the kernels
-        seconds = time.monotonic() - start
+        for _ in range(LOOKED):
+            pipeline.seen(pipeline.inputs(batch), network).sum().item()
+        seconds = (time.monotonic() - start) / LOOKED
     # The last epoch's validation takes one look at each.
     scored = pictures + validation_pictures / pipeline.preprocess.looks
     return seconds / size * scored
