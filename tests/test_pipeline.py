@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from shoebox.base.recipe import Recipe
-from shoebox.base.runtime import PLACES, at_once
+from shoebox.base.runtime import PLACES_AT_ONCE, at_once
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.sources import open_source
 from shoebox.data.split import split
@@ -76,5 +76,5 @@ def test_muons_rate_follows_the_batch_and_others_do_not():
 def test_a_network_from_scratch_looks_at_more_at_a_time_than_a_cache_holds(network, side, looks, wanted):
     pipeline = Pipeline(network, Preprocess(side, side))
     assert pipeline.at_once(looks) == wanted > at_once("cpu", side, looks)
-    network.places = PLACES
+    network.places_at_once = PLACES_AT_ONCE
     assert pipeline.at_once(looks) == at_once("cpu", side, looks) >= 8

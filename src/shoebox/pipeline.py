@@ -44,7 +44,7 @@ class Pipeline(nn.Module):
 
     def at_once(self, looks: int = 1) -> int:
         """How many pictures to compute at a time, each in several looks, where no gradients are wanted."""
-        return at_once(self.scale.device.type, self.size, looks, self.network.places)
+        return at_once(self.scale.device.type, self.size, looks, self.network.places_at_once)
 
     def inputs(self, pictures: Tensor, size: int | None = None) -> Tensor:
         """Stored pixels to what the network sees: resized to `size` px with antialiasing, normalised, channels-last."""

@@ -13,8 +13,8 @@ from shoebox.training import train
 from shoebox.training.planner import plan
 
 
-@pytest.mark.parametrize(("recipe", "looks"), [(Recipe(), 1), (Recipe.load("fast"), 6)])
-def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeypatch, recipe, looks):
+@pytest.mark.parametrize(("recipe", "looks", "batch"), [(Recipe(), 1, 80), (Recipe.load("fast"), 6, 41)])
+def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeypatch, recipe, looks, batch):
     """Where any batch takes a second: all that is scored, in all looks, and validation once more in one."""
     index = split(open_source(make_folder(tmp_path / "data", {"cat": 40, "dog": 40}, size=(32, 32))))
     made = plan(recipe.override({"minutes": 1}), index)
@@ -24,7 +24,7 @@ def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeyp
     pipeline = Pipeline(build_model("speednet(width=0.25)", classes=2, size=32), made.preprocess)
     ticks = itertools.count()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-    batch = min(pipeline.at_once(looks), len(packed))
+    pipeline.network.places_at_once = 400_000  # 250 looks, at 80 pictures
     wanted = (counts["val"] + counts["test"] + counts["val"] / looks) / batch / train.LOOKED  # all in one tick
     assert counts["val"] > 0
     assert train.seconds_of_scoring(pipeline, packed) == pytest.approx(wanted)

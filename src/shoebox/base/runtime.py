@@ -150,15 +150,15 @@ def _gain(maps: str, filters: str) -> float:
     return best[1] / best[0]
 
 
-PLACES = 400_000
+PLACES_AT_ONCE = 400_000
 """Places of pictures, side × side × pictures, of whose activations a CPU's cache holds enough: MobileNetV2 was seen to
 compute 85 pictures of 224 px a second and core in batches of 64, 134 in batches of 8; of 96 px 450 in batches of 8, 610
 in batches of 64."""
 
 
-def at_once(device: str, side: int, looks: int = 1, places: int = PLACES) -> int:
+def at_once(device: str, side: int, looks: int = 1, places: int = PLACES_AT_ONCE) -> int:
     """How many pictures of `side` px, each in several looks, to compute at a time where no gradients are wanted: on a
-    CPU those that have so many `places`, smaller than 40 px as many as of 40."""
+    CPU those that have so many `places`, smaller than 40 px as many as of 40; elsewhere 256."""
     return max(8, places // max(side, 40) ** 2 // looks) if device == "cpu" else 256
 
 

@@ -31,7 +31,7 @@ class Network(nn.Module, ABC):
     """Whether a pass does the same with every batch of a shape: it reads nothing back from the device, and Python draws
     no random numbers. Such a network's steps are recorded where they train on a GPU (`base/replay.py`)."""
 
-    places = 1_000_000
+    places_at_once = 1_000_000
     """Places of pictures, side × side × pictures, that a CPU should compute at a time where no gradients are wanted.
 
     A network from scratch has few places in its last layers, and each of its convolutions begins with the transform of

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from shoebox.base.errors import ShoeboxError, UsageError
 from shoebox.base.registry import parse_spec
-from shoebox.base.runtime import PLACES
+from shoebox.base.runtime import PLACES_AT_ONCE
 from shoebox.models.architectures import (
     Logits,
     classifier_name,
@@ -58,7 +58,7 @@ class Pretrained(Network):
         origin: where the weights come from, in one line for the reader.
     """
 
-    places = PLACES
+    places_at_once = PLACES_AT_ONCE
 
     def __init__(self, body: nn.Module, head: nn.Module, spec: str, origin: str) -> None:
         super().__init__()

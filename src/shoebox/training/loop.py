@@ -177,7 +177,8 @@ def validate(session: Session) -> dict[str, float]:
     start = time.monotonic()
     network = session.parts.average or session.pipeline.network
     network.eval()
-    logits, labels, size = [], [], session.pipeline.at_once()
+    logits, labels = [], []
+    size = session.pipeline.at_once()
     for batch in batches(session.packed, session.rows["val"], batch_size=size, device=session.runtime.device):
         with session.runtime.autocast():
             logits.append(network(session.pipeline.inputs(batch.pictures)).float())

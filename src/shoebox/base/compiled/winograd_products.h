@@ -185,7 +185,7 @@ static void NAME(filters)(const Job *job, long item, void *scratch) {
     }
 }
 
-/* Filters of PART of out to panels [36][out / PART][in / PAIRS][PART][PAIRS]. */
+/* Filters [out][9][in], or turned ones, of PART of out to panels [36][out / PART][in / PAIRS][PART][PAIRS]. */
 static void NAME(spread)(const Job *job, long v, void *scratch) {
     (void)scratch;
     int in = job->in.channels, out = job->out.channels, vectors = CEIL(out, PART), left = out - (int)v * PART;
