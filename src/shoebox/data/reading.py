@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.data.picture import Unreadable, load
+from shoebox.data.prefetch import prefetch
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.stream import processors
 
@@ -51,6 +52,7 @@ def work_through(
     turns = BoundedSemaphore(workers)
 
     def do(batch: list[Item]) -> list[tuple[Item, NDArray[Any] | Unreadable]]:
+        prefetch([item for item in batch if isinstance(item, str | Path)])
         loaded = [_load(item, preprocess) for item in batch]
         pictures = [pixels for pixels in loaded if not isinstance(pixels, Unreadable)]
         rows: Iterator[NDArray[Any]] = iter(())

@@ -17,6 +17,7 @@ from shoebox.base.progress import QUIET, Progress
 from shoebox.data.index import ImageIndex, Skipped
 from shoebox.data.names import one_line
 from shoebox.data.picture import Unreadable, load
+from shoebox.data.prefetch import prefetch
 from shoebox.data.preprocess import Preprocess
 
 STANDINS = 10  # pictures to try in a lost one's place; so many lost at once is a folder that has gone
@@ -67,6 +68,7 @@ class Stream:
         pictures = np.empty((len(rows), side, side, 3), np.uint8)
 
         def fill(places: NDArray[np.int64]) -> None:
+            prefetch([self.index.file(row) for row in rows[places].tolist()])
             for place in places.tolist():
                 pictures[place] = self._load(int(rows[place]))
 

@@ -25,6 +25,7 @@ from shoebox.data.decoders import Work, decode_all
 from shoebox.data.header import Header
 from shoebox.data.index import ImageIndex
 from shoebox.data.picture import Unreadable, examine
+from shoebox.data.prefetch import prefetch
 from shoebox.data.preprocess import Preprocess
 from shoebox.data.stream import processors
 from shoebox.data.worker import Chunk
@@ -145,6 +146,7 @@ def survey_chunk(
 ) -> Chunk:
     """Look at some files and write their records into `target`, from that of number `first` on."""
     assert target is not None and preprocess.store == SIDE
+    prefetch(files)
     records = []
     for file in files:
         records.append(look(Path(file)))

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.data.picture import Unreadable, load
+from shoebox.data.prefetch import prefetch
 from shoebox.data.preprocess import Preprocess
 
 AT_ONCE = 1 << 19
@@ -61,6 +62,7 @@ def decode_chunk(
     Raises:
         OSError: the target cannot be written.
     """
+    prefetch(files)
     side = preprocess.store
     few = max(1, min(len(files), AT_ONCE // (3 * side**2)))
     pictures = np.empty((few, side, side, 3), np.uint8)
