@@ -50,6 +50,21 @@ sys.exit(gc.get_threshold()[0] != 50_000)
     assert done.returncode == 0, done.stderr
 
 
+def test_nothing_is_looked_through_as_the_process_ends_and_what_is_due_then_is_done() -> None:
+    ending = """
+import atexit
+from shoebox.base.runtime import collect_rarely
+collect_rarely()
+atexit.register(print, "done")
+class Circle:
+    def __init__(self): self.self = self
+    def __del__(self): print("collected")
+Circle()
+"""
+    done = subprocess.run([sys.executable, "-c", ending], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["done"]
+
+
 def test_memory_kept_ends_with_its_block_and_nothing_else_changes() -> None:
     def total() -> float:
         return float(sum(torch.ones(1 << 22).sum() for _ in range(4)))

@@ -30,5 +30,8 @@ def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeyp
     assert train.seconds_of_scoring(pipeline, packed) == pytest.approx(wanted)
     results = train.RESULTS + train.RESULTS_A_PICTURE * (counts["val"] + counts["test"])
     figures = tmp_path / "results"
-    assert train.seconds_of_results(figures, packed) == pytest.approx(results / train.DRAWINGS)  # two, in one tick
+    monkeypatch.setattr(train, "USUAL", 1 / train.DRAWINGS)  # two in one tick are then neither fast nor slow
+    assert train.seconds_of_results(figures, packed) == pytest.approx(results / train.DRAWINGS)
+    monkeypatch.setattr(train, "USUAL", 1 / train.DRAWINGS / 8)  # eight times as slow as usual: that is trusted in part
+    assert train.seconds_of_results(figures, packed) == pytest.approx(results / train.DRAWINGS / 2)
     assert (figures / "class_distribution.png").is_file()

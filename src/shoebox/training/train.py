@@ -36,10 +36,13 @@ from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
-RESULTS, RESULTS_A_PICTURE = 12.5, 0.0013
+RESULTS, RESULTS_A_PICTURE = 10.5, 0.0013
 """Time set aside for saving, metrics, intervals, tables, figures and leaving, where drawing one takes a second: nearly
-all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.5 s, the rest was 4.2 to 5 s
-for 360 pictures and 10 s for 12,500."""
+all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.5 s, the rest was 3 to 3.6 s
+for 360 pictures and 6.2 to 9.6 s for 12,500."""
+USUAL, TRUSTED = 0.34, 2 / 3
+"""A machine's pace swings in a minute nearly as much as machines differ: of how far a drawing's time is from the usual
+one, so much (of its logarithm) is taken to last. In six runs on that machine all of it missed by up to 4.8 s."""
 LOOKED = 2
 """Batches that are scored to measure how long all will take: the first has its memory to wait for, and by that alone a
 minute of CIFAR-10 ended 2 s early."""
@@ -227,7 +230,7 @@ def seconds_of_results(folder: Path, packed: Pack | Stream) -> float:
     start = time.monotonic()
     for _ in range(DRAWINGS):
         write_figures(folder, {"class_distribution": class_distribution(packed.index.counts())})
-    seconds = (time.monotonic() - start) / DRAWINGS
+    seconds = ((time.monotonic() - start) / DRAWINGS) ** TRUSTED * USUAL ** (1 - TRUSTED)
     return seconds * (RESULTS + RESULTS_A_PICTURE * int(np.isin(packed.index.part, ("val", "test")).sum()))
 
 
