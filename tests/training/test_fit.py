@@ -288,6 +288,34 @@ def test_time_ends_training_with_the_rate_near_zero(tmp_path, index, small):
     assert history["lr"].iloc[-1] < 0.003 * 0.05
 
 
+def test_what_follows_is_measured_once_training_is_under_way_and_is_no_part_of_it(tmp_path, index, small, monkeypatch):
+    moments, measured = [], []
+    update = loop.update
+
+    def noted(session, batch):
+        update(session, batch)
+        moments.append((time.monotonic(), session.moment, session.clock))
+
+    def reserve(pipeline, packed):
+        assert pipeline.network.training
+        measured.append(time.monotonic())
+        time.sleep(1.0)
+        return 2.0
+
+    monkeypatch.setattr(loop, "update", noted)
+    fit(index, small.override({"epochs": None, "minutes": 0.1}), tmp_path / "run", reserve=reserve)
+    assert len(measured) == 1
+    before, after = ([m for m in moments if (m[0] > measured[0]) == late] for late in (False, True))
+    assert before and before[-1][1] < 0.2
+    assert after[0][0] - before[-1][0] >= 1.0
+    assert after[0][1] - before[-1][1] < 0.2  # less than the second that passed, a fourth of what is left for training
+    first, last = before[0][2], after[-1][2]
+    assert first.end - last.end == pytest.approx(2.0)
+    assert last.start - first.start == pytest.approx(1.0, abs=0.3)
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["lr"].iloc[-1] < 0.003 * 0.05
+
+
 def test_given_minutes_are_not_spent_on_validations(tmp_path, index, small, monkeypatch):
     monkeypatch.setattr(loop, "VALIDATING", 0.0)
     recipe = small.override({"epochs": None, "minutes": 0.05})

@@ -7,6 +7,7 @@ record (`folder.py`) and its `checkpoints/` beside it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,7 @@ def fit(
         folder: where the run lives; made if missing.
         resume: continue the run in `folder` from its last checkpoint; where there is none, start it.
         started: when the recipe's minutes began, on `time.monotonic`; by default now.
-        reserve: measures how many of those seconds the caller needs once training is over.
+        reserve: measures how many of those seconds the caller needs once training is over; called when it is under way.
         on_epoch: called with each epoch's figures.
 
     Returns:
@@ -121,14 +122,26 @@ def fit(
                     write_down(folder, made, index, (*index.skipped, *packed.skipped))
                 session = open_session(made, runtime, packed, folder / "checkpoints", progress)
                 if end is not None:
+                    clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
+                    session.clock = clock
                     if reserve:
-                        end -= reserve(session.pipeline, packed)
-                        give_back_memory()  # scoring's tensors are of other sizes than training's
-                    session.clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
+                        session.set_aside = functools.partial(set_aside, session, clock, reserve, packed)
             drain(session, folder, on_epoch)
         if made.recipe.engine == "transfer":
             progress.say(outcome(session))
         return finish(session, made, folder, data_of(folder)), packed
+
+
+def set_aside(
+    session: Session, clock: TimeClock, reserve: Callable[[Pipeline, Pack | Stream], float], packed: Pack | Stream
+) -> None:
+    """Have training end earlier than `clock` by what `reserve` measures, which itself is no part of training."""
+    start = time.monotonic()
+    give_back_memory()  # scoring's tensors are of other sizes than training's
+    seconds = reserve(session.pipeline, packed)
+    give_back_memory()
+    session.paused = time.monotonic() - start
+    session.clock = dataclasses.replace(clock, start=clock.start + session.paused, end=clock.end - seconds)
 
 
 def drain(session: Session, folder: Path, on_epoch: Callable[[dict[str, float]], None] | None) -> None:

@@ -34,6 +34,8 @@ SEEN_BYTES = 200_000_000
 
 VALIDATING = 0.02
 """Share of given minutes that validations after epochs may take."""
+UNDER_WAY = 0.05
+"""Share of given minutes after which it is measured how long what follows training takes, so that it begins at once."""
 
 
 class Diverged(Exception):
@@ -57,10 +59,10 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
     """
     state, recipe = session.state, session.recipe
     while state.step or not state.history or not over(session) or unvalidated(session) or unanswered(session):
-        start, first = time.monotonic(), state.step
+        start, first, session.paused = time.monotonic(), state.step, 0.0
         trained = train_epoch(session)
         moment = session.turn()
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - start - session.paused
         pictures = (state.step - first) * session.batch_size
         row: dict[str, float] = {"epoch": state.epoch + 1}
         row |= {f"train_{name}": value for name, value in trained.items()}
@@ -90,6 +92,9 @@ def train_epoch(session: Session) -> dict[str, float]:
         state.step, state.updates = state.step + 1, state.updates + 1
         if session.stop and settled(session, state.step):
             raise Stopped(session.stop[0], "stopped")
+        if session.set_aside and session.share >= UNDER_WAY and settled(session, state.step):
+            set_aside, session.set_aside = session.set_aside, None
+            set_aside()
         if session.clock.progress(state.updates) >= 1:
             break
     labels, logits = (torch.cat([kept.cpu() for kept in parts.seen[name]]).numpy() for name in ("labels", "logits"))

@@ -59,6 +59,8 @@ class Session:
         member: which of several networks the last step trained, from 1; None where there is one, or no step yet.
         views: how many times `packed` holds every picture, one augmented look after the other.
         mend: makes a network whole again that was cut for training.
+        set_aside: takes from the clock what will follow training; None once that is done, or where no time is given.
+        paused: seconds of this epoch in which nothing was trained.
     """
 
     recipe: Recipe
@@ -84,6 +86,8 @@ class Session:
     member: int | None = None
     views: int = 1
     mend: Callable[[Network], Network] = lambda network: network
+    set_aside: Callable[[], None] | None = None
+    paused: float = 0.0
 
     @property
     def batch_size(self) -> int:

@@ -36,7 +36,7 @@ from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
-RESULTS, RESULTS_A_PICTURE = 10.5, 0.0013
+RESULTS, RESULTS_A_PICTURE = 8.0, 0.0013
 """Time set aside for saving, metrics, intervals, tables, figures and leaving, where drawing one takes a second: nearly
 all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.5 s, the rest was 3 to 3.6 s
 for 360 pictures and 6.2 to 9.6 s for 12,500."""
