@@ -1,55 +1,65 @@
-"""Asking the disk for files ahead: it brings them into the cache, and whatever is wrong with one costs nothing."""
+"""Asking the disk for files ahead: all are asked for, and whatever is wrong with one costs nothing."""
 
 import os
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
 from shoebox.data import prefetch as module
-from shoebox.data.prefetch import prefetch
+from shoebox.data.prefetch import AHEAD, prefetch
 
-linux = pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what is in its cache")
+advises = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice")
 
 
-def out_of_the_cache(folder: Path, count: int) -> list[Path]:
-    """Files that are on the disk alone; skips where the file system keeps them in memory."""
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int, int]]:
+    """What is asked of the system: of which file, from where, how much, and what."""
+    found = []
+    advise = os.posix_fadvise
+
+    def note(handle: int, *given: int) -> None:
+        found.append((os.fstat(handle).st_ino, *given))
+        advise(handle, *given)
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    monkeypatch.setattr(module, "_cached", lambda _: False)
+    return found
+
+
+def pictures(folder: Path, count: int) -> list[Path]:
     files = [folder / f"{i}.jpg" for i in range(count)]
     for file in files:
         file.write_bytes(bytes(5000))
-        handle = os.open(file, os.O_RDWR)
-        os.fsync(handle)
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(handle)
-    if any(module._cached(file) for file in files):
-        pytest.skip("this file system does not let go of what it holds in memory")
     return files
 
 
-@linux
-def test_files_are_in_the_cache_soon(tmp_path: Path) -> None:
-    files = out_of_the_cache(tmp_path, 5)
-    prefetch(files)
-    until = time.monotonic() + 10
-    while not all(module._cached(file) for file in files):
-        assert time.monotonic() < until, "the disk was not asked"
-        time.sleep(0.01)
+@advises
+def test_every_file_is_asked_for(tmp_path: Path, asked: list[tuple[str, int, int, int]]) -> None:
+    files = pictures(tmp_path, 5)
+    prefetch(files[:4])
+    prefetch([str(files[4])])
+    assert asked == [(file.stat().st_ino, 0, AHEAD, os.POSIX_FADV_WILLNEED) for file in files]
     assert [file.read_bytes() for file in files] == [bytes(5000)] * 5
 
 
-@linux
+@advises
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what is in its cache")
 def test_nothing_is_asked_of_files_that_have_just_been_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(os, "posix_fadvise", lambda *given: asked.append(given))
-    file = tmp_path / "a.jpg"
-    file.write_bytes(b"jpeg")
-    file.read_bytes()
+    (file,) = pictures(tmp_path, 1)
+    with file.open("rb") as stream:
+        stream.read()
+        try:
+            os.preadv(stream.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+        except OSError:
+            pytest.skip("this file system does not tell what is in its cache")
     prefetch([file] * 3)
     assert not asked
 
 
-@linux
+@advises
 @pytest.mark.parametrize("kind", ["absent", "folder", "fifo", "socket", "dangling", "nul"])
 def test_what_is_no_file_is_passed_over(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = tmp_path / "odd"
@@ -67,23 +77,38 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path, kind: str, monkeypatch: 
         odd = tmp_path / "a\0b"
     asked = []
     monkeypatch.setattr(os, "posix_fadvise", lambda *given: asked.append(given))
-    file = tmp_path / "a.jpg"
-    file.write_bytes(b"jpeg")
+    (file,) = pictures(tmp_path, 1)
     prefetch([odd, file, odd])  # the last, odd, is in no cache, so that all are asked for
     assert len(asked) == 1
 
 
-def test_a_system_or_file_system_that_takes_no_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+@advises
+def test_asking_ends_where_it_takes_long(tmp_path: Path, asked: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    files = pictures(tmp_path, 5)
+    monkeypatch.setattr(module, "LONGEST", -1.0)
+    prefetch(files)
+    assert len(asked) == 1
+
+
+@advises
+def test_a_file_system_that_takes_no_advice_is_asked_once_and_no_file_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles = []
+
+    def refuse(handle: int, *_: int) -> None:
+        handles.append(handle)
         raise OSError(95, "Operation not supported")
 
-    file = tmp_path / "a.jpg"
-    file.write_bytes(b"jpeg")
     monkeypatch.setattr(module, "_cached", lambda _: False)
-    monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
-    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []  # noqa: PTH112, PTH208
-    prefetch([file])
-    assert (os.listdir("/proc/self/fd") if before else []) == before  # noqa: PTH208
-    monkeypatch.delattr(os, "posix_fadvise")
-    prefetch([file])
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    prefetch(pictures(tmp_path, 3))
+    assert len(handles) == 1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handles[0])
+
+
+def test_a_system_that_takes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    prefetch(pictures(tmp_path, 1))
     prefetch([])

@@ -32,6 +32,10 @@ def test_what_scoring_takes_is_set_aside_by_looks(tmp_path, make_folder, monkeyp
     figures = tmp_path / "results"
     monkeypatch.setattr(train, "USUAL", 1 / train.DRAWINGS)  # two in one tick are then neither fast nor slow
     assert train.seconds_of_results(figures, packed) == pytest.approx(results / train.DRAWINGS)
-    monkeypatch.setattr(train, "USUAL", 1 / train.DRAWINGS / 8)  # eight times as slow as usual: that is trusted in part
-    assert train.seconds_of_results(figures, packed) == pytest.approx(results / train.DRAWINGS / 2)
+    for slower in (1.2, 1 / 1.2):  # not far from usual: that is trusted in part
+        monkeypatch.setattr(train, "USUAL", 1 / train.DRAWINGS / slower)
+        wanted = results / train.DRAWINGS * slower**-train.DOUBTED
+        assert train.seconds_of_results(figures, packed) == pytest.approx(wanted)
+    monkeypatch.setattr(train, "USUAL", 1 / train.DRAWINGS / 10)  # ten times as slow: another machine
+    assert train.seconds_of_results(figures, packed) > 0.85 * results / train.DRAWINGS
     assert (figures / "class_distribution.png").is_file()

@@ -30,7 +30,7 @@ from shoebox.training.clock import TimeClock
 from shoebox.training.finish import best_checkpoint, finish
 from shoebox.training.folder import data_of, filled_in, hold_equal, make_writable, write_down, write_history
 from shoebox.training.leakproof import divide
-from shoebox.training.loop import Diverged, Stopped, epochs, listening
+from shoebox.training.loop import Diverged, Stopped, epochs, listening, look_ahead
 from shoebox.training.planner import Plan, plan
 from shoebox.training.session import Session, open_session
 from shoebox.training.state import checkpoints, load_checkpoint, prune, save_checkpoint
@@ -61,7 +61,8 @@ def fit(
         folder: where the run lives; made if missing.
         resume: continue the run in `folder` from its last checkpoint; where there is none, start it.
         started: when the recipe's minutes began, on `time.monotonic`; by default now.
-        reserve: measures how many of those seconds the caller needs once training is over; called when it is under way.
+        reserve: measures how many of those seconds the caller needs once training is over; of a network from scratch
+            called when training is under way.
         on_epoch: called with each epoch's figures.
 
     Returns:
@@ -125,7 +126,8 @@ def fit(
                     clock = TimeClock(time.monotonic(), end - session.state.elapsed, session.state.elapsed)
                     session.clock = clock
                     if reserve:
-                        session.set_aside = functools.partial(set_aside, session, clock, reserve, packed)
+                        session.set_aside = functools.partial(set_aside, clock=clock, reserve=reserve, packed=packed)
+                        look_ahead(session)  # a resumed run may have no more time to train
             drain(session, folder, on_epoch)
         if made.recipe.engine == "transfer":
             progress.say(outcome(session))
@@ -133,7 +135,7 @@ def fit(
 
 
 def set_aside(
-    session: Session, clock: TimeClock, reserve: Callable[[Pipeline, Pack | Stream], float], packed: Pack | Stream
+    session: Session, *, clock: TimeClock, reserve: Callable[[Pipeline, Pack | Stream], float], packed: Pack | Stream
 ) -> None:
     """Have training end earlier than `clock` by what `reserve` measures, which itself is no part of training."""
     start = time.monotonic()

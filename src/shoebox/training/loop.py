@@ -35,7 +35,8 @@ SEEN_BYTES = 200_000_000
 VALIDATING = 0.02
 """Share of given minutes that validations after epochs may take."""
 UNDER_WAY = 0.05
-"""Share of given minutes after which it is measured how long what follows training takes, so that it begins at once."""
+"""Share of given minutes after which it is measured how much of them what follows training takes, so that training
+begins at once."""
 
 
 class Diverged(Exception):
@@ -69,7 +70,7 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
         if due(session):
             row |= {f"val_{name}": value for name, value in validate(session).items()}
         state.epoch, state.step = state.epoch + 1, 0
-        state.elapsed += time.monotonic() - start
+        state.elapsed += time.monotonic() - start - session.paused
         row |= {"lr": rates(session, moment)[0], "seconds": seconds, "pictures_per_second": pictures / seconds}
         if "val_loss" in row or not len(session.rows["val"]):
             judge(row, state, recipe)
@@ -90,11 +91,10 @@ def train_epoch(session: Session) -> dict[str, float]:
     for batch in session.progress.track(stream, session.steps - state.step, label):
         update(session, batch)
         state.step, state.updates = state.step + 1, state.updates + 1
-        if session.stop and settled(session, state.step):
-            raise Stopped(session.stop[0], "stopped")
-        if session.set_aside and session.share >= UNDER_WAY and settled(session, state.step):
-            set_aside, session.set_aside = session.set_aside, None
-            set_aside()
+        if settled(session, state.step):
+            look_ahead(session)
+            if session.stop:
+                raise Stopped(session.stop[0], "stopped")
         if session.clock.progress(state.updates) >= 1:
             break
     labels, logits = (torch.cat([kept.cpu() for kept in parts.seen[name]]).numpy() for name in ("labels", "logits"))
@@ -103,6 +103,13 @@ def train_epoch(session: Session) -> dict[str, float]:
     if not np.isfinite(figures["loss"]):
         raise Diverged
     return figures
+
+
+def look_ahead(session: Session) -> None:
+    """Once, when training is under way: take from its time what follows it."""
+    if session.set_aside and session.share >= UNDER_WAY:
+        set_aside, session.set_aside = session.set_aside, None
+        set_aside(session)
 
 
 def update(session: Session, batch: Batch) -> None:

@@ -86,7 +86,7 @@ class Session:
     member: int | None = None
     views: int = 1
     mend: Callable[[Network], Network] = lambda network: network
-    set_aside: Callable[[], None] | None = None
+    set_aside: Callable[[Session], None] | None = None
     paused: float = 0.0
 
     @property

@@ -5,6 +5,7 @@ In: anything `open_source` understands, and a recipe. Out: a `Run`, and the fold
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -36,13 +37,14 @@ from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
-RESULTS, RESULTS_A_PICTURE = 8.0, 0.0013
+RESULTS, RESULTS_A_PICTURE = 9.0, 0.0012
 """Time set aside for saving, metrics, intervals, tables, figures and leaving, where drawing one takes a second: nearly
 all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.5 s, the rest was 3 to 3.6 s
 for 360 pictures and 6.2 to 9.6 s for 12,500."""
-USUAL, TRUSTED = 0.34, 2 / 3
-"""A machine's pace swings in a minute nearly as much as machines differ: of how far a drawing's time is from the usual
-one, so much (of its logarithm) is taken to last. In six runs on that machine all of it missed by up to 4.8 s."""
+USUAL, NEAR, DOUBTED = 0.34, 1.5, 1 / 3
+"""Seconds of a drawing on that machine, whose pace swings within a minute by as much as `NEAR`: so much (of its
+logarithm) of how far a drawing's time is from the usual one is taken for chance. In six runs of a minute all that
+followed training took 6.2 to 9.6 s, and longer where the drawing before had been faster than usual."""
 LOOKED = 2
 """Batches that are scored to measure how long all will take: the first has its memory to wait for, and by that alone a
 minute of CIFAR-10 ended 2 s early."""
@@ -213,8 +215,9 @@ def seconds_of_scoring(pipeline: Pipeline, packed: Pack | Stream) -> float:
     size = min(pipeline.at_once(pipeline.preprocess.looks), len(packed))
     batch = torch.from_numpy(packed.gather(np.arange(size))).permute(0, 3, 1, 2).to(pipeline.scale.device)
     with torch.inference_mode():
-        network = fold(pipeline.network, pipeline.inputs(batch[:4]))
-        network.turn(1.0)  # a resumed run's network may not all have trained yet; in the end all of it answers
+        whole = copy.deepcopy(pipeline.network)
+        whole.turn(1.0)  # of several networks some may not have trained yet; in the end all of them answer
+        network = fold(whole, pipeline.inputs(batch[:4]))
         start = time.monotonic()
         for _ in range(LOOKED):
             pipeline.seen(pipeline.inputs(batch), network).sum().item()
@@ -230,7 +233,8 @@ def seconds_of_results(folder: Path, packed: Pack | Stream) -> float:
     start = time.monotonic()
     for _ in range(DRAWINGS):
         write_figures(folder, {"class_distribution": class_distribution(packed.index.counts())})
-    seconds = ((time.monotonic() - start) / DRAWINGS) ** TRUSTED * USUAL ** (1 - TRUSTED)
+    seconds = (time.monotonic() - start) / DRAWINGS
+    seconds *= float(np.clip(seconds / USUAL, 1 / NEAR, NEAR)) ** -DOUBTED
     return seconds * (RESULTS + RESULTS_A_PICTURE * int(np.isin(packed.index.part, ("val", "test")).sum()))
 
 
