@@ -13,7 +13,7 @@ advises = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this syst
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int, int]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, int]]:
     """What is asked of the system: of which file, from where, how much, and what."""
     found = []
     advise = os.posix_fadvise
@@ -35,7 +35,7 @@ def pictures(folder: Path, count: int) -> list[Path]:
 
 
 @advises
-def test_every_file_is_asked_for(tmp_path: Path, asked: list[tuple[str, int, int, int]]) -> None:
+def test_every_file_is_asked_for(tmp_path: Path, asked: list[tuple[int, int, int, int]]) -> None:
     files = pictures(tmp_path, 5)
     prefetch(files[:4])
     prefetch([str(files[4])])

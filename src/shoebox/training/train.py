@@ -37,14 +37,14 @@ from shoebox.training.planner import plan
 from shoebox.training.scoring import score_parts
 from shoebox.training.tracking import open_trackers
 
-RESULTS, RESULTS_A_PICTURE = 9.0, 0.0012
+RESULTS, RESULTS_A_PICTURE = 15.0, 0.0008
 """Time set aside for saving, metrics, intervals, tables, figures and leaving, where drawing one takes a second: nearly
-all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.5 s, the rest was 3 to 3.6 s
-for 360 pictures and 6.2 to 9.6 s for 12,500."""
+all of it is Python's, and of the same kind. On an older AMD EPYC, where it took 0.26 to 0.46 s, what followed training
+took, beyond the scoring foreseen, 5.2 to 5.4 s for 360 pictures and 6.2 to 9.6 s for 12,500."""
 USUAL, NEAR, DOUBTED = 0.34, 1.5, 1 / 3
 """Seconds of a drawing on that machine, whose pace swings within a minute by as much as `NEAR`: so much (of its
-logarithm) of how far a drawing's time is from the usual one is taken for chance. In six runs of a minute all that
-followed training took 6.2 to 9.6 s, and longer where the drawing before had been faster than usual."""
+logarithm) of how far a drawing's time is from the usual one is taken for chance. In six runs of a minute what followed
+took no longer where the drawing before had."""
 LOOKED = 2
 """Batches that are scored to measure how long all will take: the first has its memory to wait for, and by that alone a
 minute of CIFAR-10 ended 2 s early."""
