@@ -1,11 +1,12 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shoebox.base.errors import ShoeboxError, UsageError
-from shoebox.data.index import ImageIndex, listed
+from shoebox.data.index import GONE, ImageIndex, listed, located
 
 
 def make(root: Path = Path(), **changes: object) -> ImageIndex:
@@ -81,6 +82,31 @@ def test_fingerprint_follows_files_labels_and_parts_but_not_the_place(tmp_path: 
     (index.root / "b/3.png").unlink()
     prints.add(index.fingerprint())
     assert len(prints) == 8
+
+
+def test_stamps_are_asked_for_once_and_go_with_their_rows(tmp_path: Path) -> None:
+    for name in make().paths[:3]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+        os.utime(path, ns=(0, 7))
+    index = make(tmp_path)
+    stamped = index.stamped()
+    assert index.stamps is None
+    assert stamped.stamps is not None
+    assert stamped.stamps[:, :2].tolist() == [[7, 7]] * 3 + [[GONE, GONE]]
+    assert stamped.fingerprint() == index.fingerprint()
+    (tmp_path / "a/1.png").write_bytes(b"another")
+    assert stamped.fingerprint() != index.fingerprint()
+    assert stamped.stamped().stamps is stamped.stamps
+    some = stamped.take([3, 1]).with_part(np.array(["val", "val"]))
+    assert np.array_equal(some.known_stamps(), stamped.stamps[[3, 1]])
+    with pytest.raises(ValueError, match="stamps"):
+        replace(index, stamps=stamped.stamps[:2])
+
+
+def test_files_lie_under_the_root_or_where_an_absolute_path_says(tmp_path: Path) -> None:
+    assert located(tmp_path, ["a/b.png", "/c/d.png"]) == [str(tmp_path / "a/b.png"), "/c/d.png"]
 
 
 def test_listed_is_short_and_on_one_line() -> None:

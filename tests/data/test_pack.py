@@ -152,6 +152,15 @@ def test_a_file_listed_twice(index: ImageIndex, cache: Path) -> None:
     assert_exact(pack(index.take([3, 3, 1]), PREPROCESS, cache=cache))
 
 
+def test_files_elsewhere_by_their_absolute_paths(index: ImageIndex, cache: Path) -> None:
+    elsewhere = index_of(cache, [str(index.root / path) for path in index.paths])
+    packed = pack(elsewhere, PREPROCESS, cache=cache)
+    assert not packed.skipped
+    assert np.array_equal(
+        packed.gather(np.arange(COUNT)), pack(index, PREPROCESS, cache=cache).gather(np.arange(COUNT))
+    )
+
+
 def test_a_file_that_changes_meanwhile_is_left_out_once(
     index: ImageIndex, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

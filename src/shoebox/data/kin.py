@@ -72,19 +72,12 @@ def find_kin(packed: Pack | Stream, *, progress: Progress = QUIET) -> Kin:
         )
         fine = details(thumbs)
         twins = find_twins(thumbs, index.labels, fine).pairs
-        found = Kin(twins, sequence_pairs(index.paths, _changed(index), thumbs, index.labels, fine), len(index))
+        found = Kin(
+            twins, sequence_pairs(index.paths, index.known_stamps()[:, 1], thumbs, index.labels, fine), len(index)
+        )
         if path:
             _write(path, key, found)
     return found
-
-
-def _changed(index: ImageIndex) -> NDArray[np.int64]:
-    """(N,) when each file was last changed, ns since 1970; 0 where it is gone."""
-    times = np.zeros(len(index), np.int64)
-    for row in range(len(index)):
-        with contextlib.suppress(OSError):
-            times[row] = index.status(row).st_mtime_ns
-    return times
 
 
 def _key(index: ImageIndex) -> str:

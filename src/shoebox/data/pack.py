@@ -167,8 +167,10 @@ def pack(
         A Pack; or, if that would not fit or cannot be written, a Stream, which `progress` is told. Every file has then
         been read once as well, so that both know what is unreadable.
     """
-    names = sorted(set(index.paths))
-    packing = Packing(index.root, names, preprocess, threads or processors(), progress)
+    rows = {path: row for row, path in enumerate(index.paths)}
+    names = sorted(rows)
+    stamps = index.known_stamps()[[rows[name] for name in names]]
+    packing = Packing(index.root, names, stamps, preprocess, threads or processors(), progress)
     needed = 3 * len(names) * preprocess.store**2
     packs = None
     try:

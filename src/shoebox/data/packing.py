@@ -8,15 +8,18 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import PIL
+from numpy.typing import NDArray
 
 from shoebox.base.progress import Progress
 from shoebox.data import jpeg
 from shoebox.data.cache import LAYOUT, Entry, Meta, new_folder, publish, remove
 from shoebox.data.decoders import Decoded, decode_all
+from shoebox.data.index import as_text, located, stamp_files
 from shoebox.data.preprocess import Preprocess
 
 CHANGED = "changed while it was being read"
@@ -29,21 +32,18 @@ class Packing:
     Attributes:
         root: what the names are relative to.
         names: N paths, sorted, each once.
+        stamps: (N, 3) of their files, from before this is made.
         preprocess: what to make of each.
         threads: how many to decode at a time.
         progress: what is told.
-        stamps: (N,) what each file's size, time of change and permissions were when this was made.
     """
 
     root: Path
     names: Sequence[str]
+    stamps: NDArray[np.int64]
     preprocess: Preprocess
     threads: int
     progress: Progress
-    stamps: Sequence[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stamps", self._stamp())
 
     def entry(self, packs: Path, *, survey: bool = False) -> Entry:
         """Where the pack belongs, or else what is learnt of the files without packing them."""
@@ -51,7 +51,7 @@ class Packing:
         made = (self.preprocess.store, self.preprocess.fit, self.preprocess.interpolation)
         digest = hashlib.blake2b(repr((LAYOUT, decoder, made, survey)).encode(), digest_size=20)
         digest.update(os.fsencode(self.root.absolute()))
-        for name, stamp in zip(self.names, self.stamps, strict=True):
+        for name, stamp in zip(self.names, as_text(self.stamps), strict=True):
             digest.update(os.fsencode(f"\0{name}\0{stamp}"))
         return Entry(packs / digest.hexdigest())
 
@@ -95,25 +95,14 @@ class Packing:
         return meta.unreadable
 
     def _decode(self, target: Path | None) -> Decoded:
-        files = [f"{self.root}{os.sep}{name}" for name in self.names]
+        files = located(self.root, self.names)
         decoded = decode_all(files, self.preprocess, target, threads=self.threads, progress=self.progress)
         # The key is made of the stamps from before. A file that is another one by now must not be found under it.
-        for i, (before, after) in enumerate(zip(self.stamps, self._stamp(), strict=True)):
-            if before != after:
-                decoded.unreadable.setdefault(i, CHANGED)
+        for i in np.flatnonzero((self.stamps != stamp_files(files)).any(1)).tolist():
+            decoded.unreadable.setdefault(i, CHANGED)
         return decoded
 
     def _meta(self, decoded: Decoded, *, survey: bool) -> Meta:
         return Meta(
             str(self.root.absolute()), len(self.names), self.preprocess.store, decoded.unreadable, survey=survey
         )
-
-    def _stamp(self) -> list[str]:
-        stamps, root = [], f"{self.root}{os.sep}"
-        for name in self.names:
-            try:
-                status = os.stat(root + name)  # noqa: PTH116 (making a Path costs more than asking)
-                stamps.append(f"{status.st_size},{status.st_mtime_ns},{status.st_mode}")
-            except OSError:
-                stamps.append("gone")
-        return stamps

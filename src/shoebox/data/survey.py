@@ -23,7 +23,7 @@ from shoebox.base.progress import QUIET, Progress
 from shoebox.data import worker
 from shoebox.data.decoders import Work, decode_all
 from shoebox.data.header import Header
-from shoebox.data.index import ImageIndex
+from shoebox.data.index import ImageIndex, as_text, located, stamp_files
 from shoebox.data.picture import Unreadable, examine
 from shoebox.data.prefetch import prefetch
 from shoebox.data.preprocess import Preprocess
@@ -105,7 +105,7 @@ def _make(index: ImageIndex, names: Sequence[str], target: Path, threads: int, p
     made = Path(name)
     try:
         os.truncate(made, RECORD.itemsize * len(names))
-        files = [str(index.root / path) for path in names]
+        files = located(index.root, names)
         decoded = decode_all(files, Preprocess(SIDE, SIDE), made, threads=threads, work=WORK, progress=progress)
         if decoded.unreadable:
             records = np.memmap(made, RECORD, "r+")
@@ -121,13 +121,9 @@ def _make(index: ImageIndex, names: Sequence[str], target: Path, threads: int, p
 def _kept(index: ImageIndex, names: Sequence[str], cache: Path | None) -> Path:
     """Where the survey of these files is, or goes; those not used for a month are removed."""
     digest = hashlib.blake2b(repr((LAYOUT, PIL.__version__, RECORD)).encode(), digest_size=20)
-    for name in names:
-        try:
-            status = (index.root / name).stat()
-            stamp = f"{status.st_size},{status.st_mtime_ns},{status.st_mode}"
-        except OSError:
-            stamp = "gone"
-        digest.update(os.fsencode(f"\0{index.root.absolute() / name}\0{stamp}"))
+    files = located(index.root.absolute(), names)
+    for file, stamp in zip(files, as_text(stamp_files(files)), strict=True):
+        digest.update(os.fsencode(f"\0{file}\0{stamp}"))
     folder = cache_folder(cache) / "surveys"
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():

@@ -83,7 +83,7 @@ def fit(
         if previous and not resume:
             raise UsageError(f"{folder} holds a run already: add --resume to continue it, or choose another folder")
         index.require_classes(2)
-        source = index
+        index = source = index.stamped()  # what is written down of the files is how they were before they were read
         if previous:
             index = read_split(index, folder / "split.csv")
         else:  # as good as the split to come for planning and packing, after which that is made
