@@ -64,10 +64,26 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append((given[3].width, *given[4:])) or 2.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
     assert asked[:2] == [(0.875, 16, budget.WARMING), (0.875, 32, budget.ROUGHLY)]
-    assert asked[2:5] == [(0.75, 16), (0.75, 24), (0.75, 32)]  # the widest that there is hope for
-    widths = [width for width, *_ in asked[5:]]
-    assert widths == [0.5, 0.5, 0.375, 0.375, 0.25, 0.25, 0.25, 0.25]  # slower than expected, so once more
+    assert asked[2:4] == [(0.75, 16), (0.75, 32)]  # the widest that there is hope for
+    widths = [width for width, *_ in asked[4:]]
+    assert widths == [0.5, 0.5, 0.375, 0.375, 0.25, 0.25, 0.25]  # slower than expected, so once more
     assert fitted.recipe.model == "speednet(width=0.25)"
+
+
+def test_of_a_network_that_costs_nearly_as_much_as_the_last_the_rate_alone_is_measured(packed_plan, monkeypatch):
+    """The widest there is hope for falls just short, so the next is taken."""
+    made, packed = packed_plan
+    asked = []
+
+    def rate(*given):
+        asked.append((given[3].width, *given[4:]))
+        slowed = 1.2 if given[3].width > 0.7 else 1.0
+        return 2.6 / budget.cost(given[3], 2, 32) * budget.cost(budget.Kind(1.0), 2, 32) / slowed
+
+    monkeypatch.setattr(budget, "training_rate", rate)
+    fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
+    assert fitted.recipe.model == "speednet(width=0.625)"
+    assert asked[2:] == [(0.75, 16), (0.75, 32), (0.625, 32)]
 
 
 def test_minutes_that_pay_for_a_narrow_network_alone_are_not_spent_on_a_wide_one(packed_plan, monkeypatch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -68,14 +69,17 @@ FEW, FEW_MEMBERS = 20_000, 2
 of imagenette128 (9,000 pictures) ended at 0.902 with width 1 and 17 passes, at 0.901 with width 1.25 and 15; with two
 of width 0.875 at 0.909 of depth 3, 21 passes each, at 0.918 and 0.920 of depth 2, 26 and 28 each (an AMD EPYC)."""
 
-MEASURED, PLACES = 4, 300_000
-"""A CPU measures at least a batch divided by the one, and not more of it than has so many places. A quarter of 512
-pictures of 16 px made half as many a second as all of them (width 1): part of what a step takes does not depend on how
-many there are. 146 of 32 px, half as many places, made two thirds as many as all. Of large pictures a quarter is
-enough."""
+MEASURED, PLACES = 4, 150_000
+"""A CPU measures at least a batch divided by the one, and not more of it than has so many places: part of what a step
+takes does not depend on how many there are. Of 512 pictures (width 0.75, an older AMD EPYC) a quarter of 32 px, half of
+24 px made 0.85 to 0.9 as many a second as all, within what such a machine's pace swings by; a quarter of 16 px 0.7."""
 
-WARMING, LOOKED_AT = 8, 512
+WARMING, LOOKED_AT = 8, 128
 """Pictures of a pass that is not timed, and at most of one that is scored."""
+
+ALIKE = 2.0
+"""How many times as dear as another, at most, a network is of which the rate alone is measured: how much faster it is
+on smaller pictures, and when it scores, it shares with the other within what one measurement differs from the next."""
 
 ROUGHLY, HOPE = 64, 2.0
 """Pictures of a first step that tells roughly what can be hoped for, and how many times as fast a whole batch may be:
@@ -133,13 +137,14 @@ def fit_to_time(
         rate = training_rate(plan, packed, runtime, kind, side)
         return rate if rate > CHANCE * expected else max(rate, training_rate(plan, packed, runtime, kind, side))
 
-    def measured(kind: Kind, rates: dict[int, float]) -> Pace:
-        """From the rates that are known, by side; the others are measured, small sides first."""
-        for side in sorted({*sides} - {*rates}):
-            expected = max((rate * (less / side) ** 2 for less, rate in rates.items() if less < side), default=0.0)
-            rates[side] = timed(kind, side, expected)
-        gain = float(np.mean([rates[side] / rates[size] for side in sides]))
-        return Pace(rates[size], gain, looking_rate(plan, packed, runtime, kind))
+    def measured(kind: Kind, rate: float | None = None) -> Pace:
+        """The smallest side and, where it is not known, the whole one are measured; those between lie between."""
+        least = min(sides)
+        smallest = timed(kind, least, 0.0 if rate is None else rate) if least < size else None
+        rate = rate or timed(kind, size, 0.0 if smallest is None else smallest * (least / size) ** 2)
+        power = math.log(smallest / rate) / math.log(size / least) if smallest else 0.0
+        gain = float(np.mean([(size / side) ** power for side in sides]))
+        return Pace(rate, gain, looking_rate(plan, packed, runtime, kind))
 
     def scoring(pace: Pace, members: int) -> float:
         """Seconds that looks at scored pictures take."""
@@ -167,7 +172,7 @@ def fit_to_time(
         return next((kind for kind in kinds if hoped / dearer(kind, member) >= enough(kind)), kinds[-1])
 
     near = first()
-    known, whole = {near: measured(near, {})}, {near}
+    known = {near: measured(near)}
     # What ends or slows a training by its validations would take a finished member's figures for those of the next.
     judged = plan.recipe.patience is not None or plan.recipe.schedule.startswith("plateau")
     most = 1 if judged else FEW_MEMBERS if pictures < FEW else MEMBERS
@@ -183,11 +188,11 @@ def fit_to_time(
         if passes(pace, members) < enough(kind, members) and not last:
             continue
         if kind not in known:
-            pace = known[kind] = pace.at(timed(kind, size, pace.rate))
-            near = kind
-        if kind not in whole and (passes(pace, members) >= enough(kind, members) or last):
-            pace = known[kind] = measured(kind, {size: pace.rate})
-            whole.add(kind)
+            alike = 1 / ALIKE <= dearer(kind, near) <= ALIKE
+            pace, near = pace.at(timed(kind, size, pace.rate)), kind
+            if not alike and (passes(pace, members) >= enough(kind, members) or last):
+                pace = measured(kind, pace.rate)
+            known[kind] = pace
         if passes(pace, members) >= enough(kind, members) or last:
             break
     given: dict[str, object] = {"model": kind.spec(members), "grow": grow}
