@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 MOST_THREADS = 64
-VERSION = 6
+VERSION = 7
 """Of the compiled functions: those of another are not called."""
 
 
@@ -38,7 +38,7 @@ def library() -> Any:
             except (OSError, AttributeError):  # built for another machine, or from older sources
                 return None
             pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
-            found.winograd_scratch.argtypes = [number] * 5
+            found.winograd_scratch.argtypes = [number] * 7
             found.winograd_scratch.restype = long
             found.winograd_forward.argtypes = [*[pointer] * 6, long, *[number] * 7, pointer]
             found.winograd_filters.argtypes = [*[pointer] * 4, long, *[number] * 6, pointer]

@@ -14,6 +14,7 @@
 #define JOIN(parts, scale) ((parts)[0])
 #define SPLIT(whole, parts, scale) ((parts)[0] = (whole))
 #define PAIRS 1
+#define LARGE_TILES
 #define HOLD(to, whole, second, beside) (*(VEC *)(to) = (whole))
 #define ADD_TIMES(sum, vector, from) ((sum) + (vector) * *(from))
 #define FOLD(to, to_other, vector, other) (*(VEC *)(to) = (vector), *(VEC *)(to_other) = (other))
@@ -95,6 +96,7 @@ static inline void narrow(uint8_t *to, __m256i whole, int count) {
 #undef JOIN
 #undef SPLIT
 #undef PAIRS
+#undef LARGE_TILES
 #undef HOLD
 #undef ADD_TIMES
 #undef FOLD

@@ -1,5 +1,4 @@
-/* Winograd's convolutions for one instruction set: the products of panels, and the three convolutions; included by
-   kernel.h after winograd_tiles.h.
+/* Winograd's convolutions for one instruction set: the products of panels; included by kernel.h after vectors.h.
 
    Before it is included: ROWS, broadcasts that a product keeps sums for (even; it divides LANES / SPAN and TILES_WHOLE). A
    broadcast is of PAIRS numbers that lie side by side. AT_A_TIME, broadcasts of a row that are taken without a branch
@@ -11,24 +10,6 @@
    WEAVE(parts, scale): PAIRS vectors of floats, each times `scale`, as PART times PAIRS;
    EVERY(parts, h): of SPAN vectors of floats, taken as PART times SPAN, those at h.
    Sums over many tiles are float, whatever REAL is. */
-
-/* The one-dimensional transforms of filters, and of their gradients back. */
-static inline void NAME(filter6)(const FLOATS *w, int s, FLOATS *g, int u) {
-    FLOATS ends = w[0] + w[2 * s], ends2 = w[0] + 4 * w[2 * s];
-    g[0] = w[0] * (1.f / 4);
-    g[u] = (ends + w[s]) * (-1.f / 6);
-    g[2 * u] = (ends - w[s]) * (-1.f / 6);
-    g[3 * u] = (ends2 + 2 * w[s]) * (1.f / 24);
-    g[4 * u] = (ends2 - 2 * w[s]) * (1.f / 24);
-    g[5 * u] = w[2 * s];
-}
-
-static inline void NAME(filter3)(const FLOATS *g, int s, FLOATS *w, int u) {
-    FLOATS sum = (g[s] + g[2 * s]) * (1.f / 6), sum2 = (g[3 * s] + g[4 * s]) * (1.f / 24);
-    w[0] = g[0] * (1.f / 4) - sum + sum2;
-    w[u] = (g[2 * s] - g[s]) * (1.f / 6) + (g[3 * s] - g[4 * s]) * (1.f / 12);
-    w[2 * u] = 4 * sum2 - sum + g[5 * s];
-}
 
 /* To the sums, ROWS broadcasts that are `apart` times each of `columns` vectors. */
 static inline __attribute__((always_inline)) void NAME(multiply)(
@@ -134,104 +115,4 @@ static __attribute__((noinline)) void NAME(along)(
     case 2: NAME(along_some)(a, back, sums, tiles, first, panel, step, v, 2); break;
     default: NAME(along_some)(a, back, sums, tiles, first, panel, step, v, 3);
     }
-}
-
-/* Outputs of some tiles: transform, 36 products, transform back. */
-static void NAME(forward)(const Job *job, long item, void *scratch) {
-    int in = CEIL(job->in.channels, LANES), out = CEIL(job->out.channels, PART);
-    int depth = job->in.channels, room = job->room;
-    long first = item * room, left = job->grid.total - first, panel = PANEL(room);
-    int count = left < room ? (int)left : room;
-    HELD *panels = scratch;
-    REAL *products = (REAL *)(panels + in * panel);
-    NAME(transform_maps)(&job->in, &job->grid, first, count, room, panels);
-    for (int f = 0; f < 36; f++)
-        for (int v = 0, columns; v < out; v += columns) {
-            columns = NAME(columns)(out - v);
-            long step = (long)CEIL(depth, PAIRS) * PART * PAIRS;
-            const HELD *filters = (const HELD *)job->filters + ((long)f * out + v) * step, *next = filters + columns * step;
-            for (int t = f * PITCH(room), end = t + count; t < end; t += ROWS, next += step)
-                NAME(across)(panels + t * LANES, filters, next, products + t * LANES, depth, panel, v, columns);
-        }
-    for (int f = 0; out % SPAN && f < 36; f++)
-        for (int t = f * PITCH(room), end = t + count; t < end; t++)
-            for (int l = PART; l < LANES; l++) products[out / SPAN * panel + t * LANES + l] = 0;
-    NAME(write)(products, job, first, count, room);
-}
-
-/* The gradient of the transformed filters, summed over one share of the tiles, `room` of them at a time. */
-static void NAME(filters)(const Job *job, long item, void *scratch) {
-    int in = CEIL(job->in.channels, LANES), out = CEIL(job->out.channels, PART), room = job->room;
-    long panel = PANEL(room), each = CEIL(job->grid.total, job->shares), first = item * each;
-    long end = first + each < job->grid.total ? first + each : job->grid.total;
-    long step = (long)in * LANES / SPAN * LANES;
-    float *sums = job->sums + item * 36 * out * step;
-    HELD *panels = scratch, *back = panels + in * panel;
-    if (first >= end) memset(sums, 0, 36 * out * step * sizeof(float));
-    for (long start = first; first < end; first += room) {
-        int count = end - first < room ? (int)(end - first) : room;
-        NAME(transform_beside)(&job->in, &job->grid, first, count, room, panels);
-        NAME(transform_gradients)(&job->out, &job->grid, first, count, room, back);
-        for (int f = 0; f < 36; f++)
-            for (int v = 0, columns; v < out; v += columns) {
-                columns = NAME(columns)(out - v);
-                for (int channel = 0; channel < job->in.channels; channel += ROWS * SPAN)
-                    NAME(along)(
-                        panels + channel / LANES * panel + f * PITCH(room) * LANES + channel % LANES * TILES,
-                        back + f * PITCH(room) * LANES,
-                        sums + ((long)f * out + v) * step + channel / SPAN * LANES, count, first == start, panel, step, v,
-                        columns);
-            }
-    }
-}
-
-/* Filters [out][9][in], or turned ones, of PART of out to panels [36][out / PART][in / PAIRS][PART][PAIRS]. */
-static void NAME(spread)(const Job *job, long v, void *scratch) {
-    (void)scratch;
-    int in = job->in.channels, out = job->out.channels, vectors = CEIL(out, PART), left = out - (int)v * PART;
-    long apart = job->turned ? 1 : 9L * in, row = job->turned ? 9L * out : 1, place = job->turned ? -out : in;
-    const float *first = job->weights + (job->turned ? 8L * out : 0) + v * PART * apart;
-    FLOATS w[9], half[18], g[36], parts[36][PAIRS];
-    for (int c = 0; c < in; c += PAIRS) {
-        for (int h = 0; h < PAIRS; h++) {
-            for (int k = 0; k < 9; k++)
-                w[k] = NAME(gather)(first + (c + h) * row + k * place, apart, c + h < in ? left : 0);
-            for (int j = 0; j < 3; j++) NAME(filter6)(w + j, 3, half + j, 3);
-            for (int i = 0; i < 6; i++) NAME(filter6)(half + 3 * i, 1, g + 6 * i, 1);
-            for (int f = 0; f < 36; f++) parts[f][h] = g[f];
-        }
-        for (int f = 0; f < 36; f++)
-            *(WIDE *)((HELD *)job->filters + (((long)f * vectors + v) * CEIL(in, PAIRS) + c / PAIRS) * PART * PAIRS) =
-                WEAVE(parts[f], job->scale);
-    }
-}
-
-/* The way back: sums [36][out / PART][in / SPAN][PART][SPAN] to gradients [out][9][in]. */
-static void NAME(collect)(const Job *job, long v, void *scratch) {
-    (void)scratch;
-    int in = job->in.channels, out = job->out.channels, vectors = CEIL(out, PART), left = out - (int)v * PART;
-    long rows = CEIL(in, LANES) * LANES / SPAN, share = 36 * vectors * rows * LANES;
-    FLOATS g[SPAN][36], half[18], w[9], wrong = {0};
-    for (int c = 0; c < in; c += SPAN) {
-        for (int f = 0; f < 36; f++) {
-            const float *sum = job->sums + ((f * vectors + v) * rows + c / SPAN) * LANES;
-            FLOATS parts[SPAN];
-            for (int h = 0; h < SPAN; h++) {
-                parts[h] = *(const FLOATS *)(sum + h * PART);
-                for (int i = 1; i < job->shares; i++) parts[h] += *(const FLOATS *)(sum + i * share + h * PART);
-            }
-            for (int h = 0; h < SPAN; h++) g[h][f] = EVERY(parts, h);
-        }
-        for (int h = 0; h < SPAN && c + h < in; h++) {
-            for (int j = 0; j < 6; j++) NAME(filter3)(g[h] + j, 6, half + j, 6);
-            for (int i = 0; i < 3; i++) NAME(filter3)(half + 6 * i, 1, w + 3 * i, 1);
-            for (int k = 0; k < 9; k++) {
-                if (sizeof(REAL) < 4) wrong += w[k] * 0;
-                NAME(scatter)(job->weights + (v * PART * 9 + k) * in + c + h, 9L * in, w[k] * job->scale, left);
-            }
-        }
-    }
-    if (sizeof(REAL) < 4)
-        for (int l = 0; l < PART; l++)
-            if (wrong[l] != 0) __atomic_store_n(job->overflow, 1, __ATOMIC_RELAXED);
 }
