@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -31,10 +30,11 @@ from shoebox.training.clock import GROWN, side_at
 from shoebox.training.planner import Plan
 
 WIDTHS = (2.0, 1.5, 1.25, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
-EPOCHS = 17
+EPOCHS = 15
 """Passes that a network of width 1 should get at least, others in proportion to their multiply-adds at depth 2: more
-time buys as much of both. Seen here on CIFAR-10 in about ten minutes: 8 passes of width 1 and 14 of width 0.75 reach
-the same (0.898), 18 of width 0.5 less (0.894)."""
+time buys as much of both. As measured, which is an eighth to a sixth fewer than there will be. Seen here on CIFAR-10 in
+about ten minutes: 8 passes of width 1 and 14 of width 0.75 reach the same (0.898), 18 of width 0.5 less (0.894); on an
+older AMD EPYC 12 of width 0.75 0.8995, 15 of width 0.625 0.897."""
 
 
 class Kind(NamedTuple):
@@ -69,10 +69,10 @@ FEW, FEW_MEMBERS = 20_000, 2
 of imagenette128 (9,000 pictures) ended at 0.902 with width 1 and 17 passes, at 0.901 with width 1.25 and 15; with two
 of width 0.875 at 0.909 of depth 3, 21 passes each, at 0.918 and 0.920 of depth 2, 26 and 28 each (an AMD EPYC)."""
 
-MEASURED, PLACES = 4, 150_000
+MEASURED, PLACES = 4, 75_000
 """A CPU measures at least a batch divided by the one, and not more of it than has so many places: part of what a step
-takes does not depend on how many there are. Of 512 pictures (width 0.75, an older AMD EPYC) a quarter of 32 px, half of
-24 px made 0.85 to 0.9 as many a second as all, within what such a machine's pace swings by; a quarter of 16 px 0.7."""
+takes does not depend on how many there are. Of 512 pictures (width 0.75, an older AMD EPYC) a quarter of 32 or of
+24 px, or a half of 16 px, made 0.8 to 0.9 as many a second as all."""
 
 WARMING, LOOKED_AT = 8, 128
 """Pictures of a pass that is not timed, and at most of one that is scored."""
@@ -137,14 +137,13 @@ def fit_to_time(
         rate = training_rate(plan, packed, runtime, kind, side)
         return rate if rate > CHANCE * expected else max(rate, training_rate(plan, packed, runtime, kind, side))
 
-    def measured(kind: Kind, rate: float | None = None) -> Pace:
-        """The smallest side and, where it is not known, the whole one are measured; those between lie between."""
-        least = min(sides)
-        smallest = timed(kind, least, 0.0 if rate is None else rate) if least < size else None
-        rate = rate or timed(kind, size, 0.0 if smallest is None else smallest * (least / size) ** 2)
-        power = math.log(smallest / rate) / math.log(size / least) if smallest else 0.0
-        gain = float(np.mean([(size / side) ** power for side in sides]))
-        return Pace(rate, gain, looking_rate(plan, packed, runtime, kind))
+    def measured(kind: Kind, rates: dict[int, float]) -> Pace:
+        """From the rates that are known, by side; the others are measured, small sides first."""
+        for side in sorted({*sides} - {*rates}):
+            expected = max((rate * (less / side) ** 2 for less, rate in rates.items() if less < side), default=0.0)
+            rates[side] = timed(kind, side, expected)
+        gain = float(np.mean([rates[side] / rates[size] for side in sides]))
+        return Pace(rates[size], gain, looking_rate(plan, packed, runtime, kind))
 
     def scoring(pace: Pace, members: int) -> float:
         """Seconds that looks at scored pictures take."""
@@ -172,7 +171,7 @@ def fit_to_time(
         return next((kind for kind in kinds if hoped / dearer(kind, member) >= enough(kind)), kinds[-1])
 
     near = first()
-    known = {near: measured(near)}
+    known = {near: measured(near, {})}
     # What ends or slows a training by its validations would take a finished member's figures for those of the next.
     judged = plan.recipe.patience is not None or plan.recipe.schedule.startswith("plateau")
     most = 1 if judged else FEW_MEMBERS if pictures < FEW else MEMBERS
@@ -191,7 +190,7 @@ def fit_to_time(
             alike = 1 / ALIKE <= dearer(kind, near) <= ALIKE
             pace, near = pace.at(timed(kind, size, pace.rate)), kind
             if not alike and (passes(pace, members) >= enough(kind, members) or last):
-                pace = measured(kind, pace.rate)
+                pace = measured(kind, {size: pace.rate})
             known[kind] = pace
         if passes(pace, members) >= enough(kind, members) or last:
             break
