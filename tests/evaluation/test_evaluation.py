@@ -76,6 +76,21 @@ def test_a_damaged_file_is_said_to_be_damaged(
         assert str(path) in str(e)
 
 
+def test_so_is_every_bit_of_an_entry_of_its_list_of_members(stored: bytes, tmp_path: Path) -> None:
+    """Some say that it is encrypted, or compressed in a way that there is not."""
+    path, start, refused = tmp_path / "kept.npz", stored.index(b"PK\x01\x02"), 0
+    for at in range(start, start + 46):
+        for bit in range(8):
+            damaged = bytearray(stored)
+            damaged[at] ^= 1 << bit
+            path.write_bytes(damaged)
+            try:
+                Evaluation.load(path)
+            except ShoeboxError as e:
+                refused += str(path) in str(e)
+    assert refused > 46
+
+
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "evil.npz", format=np.array([{}], dtype=object))
     with pytest.raises(ShoeboxError, match=r"evil\.npz"):

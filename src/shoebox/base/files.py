@@ -41,6 +41,17 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     sync_folder(path.parent)
 
 
+def when_damaged() -> tuple[type[BaseException], ...]:
+    """What reading an .npz file raises that is missing or damaged, where a flipped bit may say that it is encrypted,
+    compressed in another way, or of a size that no memory has. For `except`: only then is imported what it names."""
+    import lzma
+    import zipfile
+    import zlib
+
+    values = (ValueError, KeyError, IndexError, TypeError, RuntimeError, MemoryError)
+    return (OSError, EOFError, *values, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames within `folder` durable; a no-op where folders cannot be opened (Windows)."""
     if os.name == "nt":

@@ -6,14 +6,13 @@ the other make a score too good: what was learnt by heart is asked again.
 
 import contextlib
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shoebox.base.files import atomic_write
+from shoebox.base.files import atomic_write, when_damaged
 from shoebox.base.progress import QUIET, Progress
 from shoebox.data.cache import KIN
 from shoebox.data.checks.sequences import sequence_pairs
@@ -93,7 +92,7 @@ def _read(path: Path, key: str) -> Kin | None:
         with np.load(path, allow_pickle=False) as kept:
             if str(kept["key"]) == key:
                 return Kin(kept["twins"], kept["neighbours"], int(kept["count"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except when_damaged():
         pass  # absent, or damaged: it is found again
     return None
 

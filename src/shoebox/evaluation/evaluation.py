@@ -4,7 +4,6 @@ In: paths, labels, logits, class names and, if kept, features. Out: metrics, the
 matrix, the mistakes, a table with a row a picture; and one `.npz` file, read without network, pictures or pickle.
 """
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoebox.base.errors import ShoeboxError
-from shoebox.base.files import atomic_write
+from shoebox.base.files import atomic_write, when_damaged
 from shoebox.evaluation.metrics import measure, per_class, softmax
 from shoebox.evaluation.tables import report_text
 
@@ -191,7 +190,7 @@ class Evaluation:
                     features=stored.get("features"),
                     part=_from_arrays("part", stored)[0],
                 )
-        except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as e:
+        except when_damaged() as e:
             raise ShoeboxError(f"{path} cannot be read as an evaluation ({e}): evaluate again to write it anew") from e
 
 
