@@ -98,11 +98,20 @@ def test_stamps_are_asked_for_once_and_go_with_their_rows(tmp_path: Path) -> Non
     assert stamped.fingerprint() == index.fingerprint()
     (tmp_path / "a/1.png").write_bytes(b"another")
     assert stamped.fingerprint() != index.fingerprint()
-    assert stamped.stamped().stamps is stamped.stamps
+    assert stamped.known_stamps() is stamped.stamps
+    assert stamped.stamped().fingerprint() == index.fingerprint()
     some = stamped.take([3, 1]).with_part(np.array(["val", "val"]))
     assert np.array_equal(some.known_stamps(), stamped.stamps[[3, 1]])
     with pytest.raises(ValueError, match="stamps"):
         replace(index, stamps=stamped.stamps[:2])
+
+
+def test_a_file_from_the_far_future_has_a_stamp(tmp_path: Path) -> None:
+    index = make(tmp_path).take([3])
+    (tmp_path / "4.png").write_bytes(b"x")
+    os.utime(tmp_path / "4.png", (1.2e10, 1.2e10))
+    assert index.known_stamps()[0, 1] <= 2**63 - 1
+    assert len(index.fingerprint()) == 32
 
 
 def test_files_lie_under_the_root_or_where_an_absolute_path_says(tmp_path: Path) -> None:

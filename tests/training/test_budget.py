@@ -70,6 +70,17 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     assert fitted.recipe.model == "speednet(width=0.25)"
 
 
+def test_a_network_far_narrower_than_the_last_that_was_measured_whole_is_so_itself(packed_plan, monkeypatch):
+    """Every width is as slow as the first here, and each costs more than half of the one before."""
+    made, packed = packed_plan
+    asked = []
+    monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append((given[3].width, *given[4:])) or 2.4)
+    fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
+    assert asked[2:5] == [(0.75, 16), (0.75, 24), (0.75, 32)]
+    assert fitted.recipe.model == "speednet(width=0.375)"
+    assert (0.375, 16) in asked
+
+
 def test_of_a_network_that_costs_nearly_as_much_as_the_last_the_rate_alone_is_measured(packed_plan, monkeypatch):
     """The widest there is hope for falls just short, so the next is taken."""
     made, packed = packed_plan

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,12 +86,13 @@ class ImageIndex:
         return self.root / self.paths[row]
 
     def stamped(self) -> "ImageIndex":
-        """The same rows, with the stamps of their files."""
-        return replace(self, stamps=self.known_stamps())
+        """The same rows, with the stamps of their files as they are now."""
+        return replace(self, stamps=stamp_files(located(self.root, self.paths)))
 
     def known_stamps(self) -> NDArray[np.int64]:
         """(N, 3) the stamps that it has, or else those of the files as they are now."""
-        return stamp_files(located(self.root, self.paths)) if self.stamps is None else self.stamps
+        found = self if self.stamps is not None else self.stamped()
+        return cast(NDArray[np.int64], found.stamps)
 
     def take(self, rows: NDArray[Any] | Sequence[int]) -> "ImageIndex":
         """Some rows, in the order given: positions, or a mask of N booleans. Classes and notes stay."""
@@ -204,14 +205,15 @@ def stamp_files(files: Sequence[str]) -> NDArray[np.int64]:
     """What tells whether files have changed.
 
     Returns:
-        (N, 3) the size of each in bytes, its time of change in ns since 1970, its permissions; thrice `GONE` where it
-        is gone, or out of reach.
+        (N, 3) the size of each in bytes, its time of change in ns since 1970 (of years from 1677 to 2262, which those
+        beyond are taken for), its permissions; thrice `GONE` where it is gone, or out of reach.
     """
     stamps = []
     for file in files:
         try:
             status = os.stat(file)  # noqa: PTH116
-            stamps.append((status.st_size, status.st_mtime_ns, status.st_mode))
+            changed = min(max(status.st_mtime_ns, -(2**63)), 2**63 - 1)
+            stamps.append((status.st_size, changed, status.st_mode))
         except OSError:
             stamps.append((GONE, GONE, GONE))
     return np.array(stamps, np.int64).reshape(-1, 3)

@@ -156,7 +156,8 @@ def pack(
     """Open the pack of an index, making it first if there is none.
 
     Args:
-        index: the pictures; files listed twice are stored once.
+        index: the pictures; files listed twice are stored once. Where it has stamps, its files are taken to be as these
+            say.
         preprocess: what to make of each; `store`, `fit` and `interpolation` matter here.
         cache: the cache folder, if not the usual one.
         budget_bytes: the most that the pictures may take; half of the disk's free space, and all but 1 GiB, if None.

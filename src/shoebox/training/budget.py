@@ -70,9 +70,9 @@ of imagenette128 (9,000 pictures) ended at 0.902 with width 1 and 17 passes, at 
 of width 0.875 at 0.909 of depth 3, 21 passes each, at 0.918 and 0.920 of depth 2, 26 and 28 each (an AMD EPYC)."""
 
 MEASURED, PLACES = 4, 75_000
-"""A CPU measures at least a batch divided by the one, and not more of it than has so many places: part of what a step
-takes does not depend on how many there are. Of 512 pictures (width 0.75, an older AMD EPYC) a quarter of 32 or of
-24 px, or a half of 16 px, made 0.8 to 0.9 as many a second as all."""
+"""A CPU measures a batch divided by the one, and more of it where that has not so many places: part of what a step
+takes does not depend on how many pictures there are. Of 512 pictures (width 0.75, an older AMD EPYC) a quarter of 32
+or of 24 px, or a half of 16 px, made 0.8 to 0.9 as many a second as all."""
 
 WARMING, LOOKED_AT = 8, 128
 """Pictures of a pass that is not timed, and at most of one that is scored."""
@@ -170,7 +170,7 @@ def fit_to_time(
         kinds = [Kind(width) for width in WIDTHS if width <= MEMBER]
         return next((kind for kind in kinds if hoped / dearer(kind, member) >= enough(kind)), kinds[-1])
 
-    near = first()
+    near = whole = first()
     known = {near: measured(near, {})}
     # What ends or slows a training by its validations would take a finished member's figures for those of the next.
     judged = plan.recipe.patience is not None or plan.recipe.schedule.startswith("plateau")
@@ -187,10 +187,10 @@ def fit_to_time(
         if passes(pace, members) < enough(kind, members) and not last:
             continue
         if kind not in known:
-            alike = 1 / ALIKE <= dearer(kind, near) <= ALIKE
             pace, near = pace.at(timed(kind, size, pace.rate)), kind
+            alike = 1 / ALIKE <= dearer(kind, whole) <= ALIKE
             if not alike and (passes(pace, members) >= enough(kind, members) or last):
-                pace = measured(kind, {size: pace.rate})
+                pace, whole = measured(kind, {size: pace.rate}), kind
             known[kind] = pace
         if passes(pace, members) >= enough(kind, members) or last:
             break

@@ -18,7 +18,7 @@ def side_at(progress: float, size: int, grow: float) -> int:
 
     Early passes teach coarse things, for which small pictures do, at a fraction of the cost (progressive resizing: Tan
     and Le, "EfficientNetV2", 2021, arXiv:2104.00298). Two smaller sides and not more: a convolution computes squares of
-    4×4 or, in float32, of 6×6 (`base/winograd.py`), which 16, 24 and 32 px fill; others cost as much as the next.
+    4×4 or, in float32, of 6×6 (`base/winograd.py`), which 16, 24 and 32 px fill; most others cost as much as the next.
     """
     if progress >= GROWN:
         return size

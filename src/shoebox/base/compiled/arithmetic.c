@@ -1,9 +1,10 @@
 /* What training of small networks on a CPU spends its time on:
 
    Convolutions of 3x3 by Winograd's minimal filtering F(4x4, 3x3): 36 multiplications for 16 outputs where the
-   definition takes 144; or, in float32, F(6x6, 3x3): 64 for 36, where the sides of the maps suit it better. After Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015,
-   arXiv:1509.09308. Step 1, padding 1. Maps are [pictures][height][width][channels], filters [out][9][in]. A map may be
-   pooled: then it holds the largest of each 2x2 places, and `winners` which of the four it was.
+   definition takes 144; or, in float32, F(6x6, 3x3): 64 for 36, where the sides of the maps suit it better. After Lavin
+   and Gray, "Fast algorithms for convolutional neural networks", 2015, arXiv:1509.09308. Step 1, padding 1.
+   Maps are [pictures][height][width][channels], filters [out][9][in]. A map may be pooled: then it holds the largest of
+   each 2x2 places, and `winners` which of the four it was.
 
    Batch norm and GELU, with nothing stored between them.
 
