@@ -110,7 +110,8 @@ def test_a_file_from_the_far_future_has_a_stamp(tmp_path: Path) -> None:
     index = make(tmp_path).take([3])
     (tmp_path / "4.png").write_bytes(b"x")
     os.utime(tmp_path / "4.png", (1.2e10, 1.2e10))
-    assert index.known_stamps()[0, 1] <= 2**63 - 1
+    kept = (tmp_path / "4.png").stat().st_mtime_ns  # a file system may have an end of time of its own
+    assert index.known_stamps()[0, 1] == min(kept, 2**63 - 1) > 0
     assert len(index.fingerprint()) == 32
 
 

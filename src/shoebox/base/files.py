@@ -1,4 +1,4 @@
-"""Writing that survives a crash: the atomic write, the run lock.
+"""Writing that survives a crash: the atomic write, the run lock; and what reading raises of what did not survive.
 
 Everything that matters goes through `atomic_write`: a temporary file in the same folder, written, flushed, fsynced,
 renamed over the target, and the folder fsynced. Whoever is killed at any moment leaves the old file or the new one.

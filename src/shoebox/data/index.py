@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +91,7 @@ class ImageIndex:
 
     def known_stamps(self) -> NDArray[np.int64]:
         """(N, 3) the stamps that it has, or else those of the files as they are now."""
-        found = self if self.stamps is not None else self.stamped()
-        return cast(NDArray[np.int64], found.stamps)
+        return stamp_files(located(self.root, self.paths)) if self.stamps is None else self.stamps
 
     def take(self, rows: NDArray[Any] | Sequence[int]) -> "ImageIndex":
         """Some rows, in the order given: positions, or a mask of N booleans. Classes and notes stay."""

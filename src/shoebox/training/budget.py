@@ -78,8 +78,9 @@ WARMING, LOOKED_AT = 8, 128
 """Pictures of a pass that is not timed, and at most of one that is scored."""
 
 ALIKE = 2.0
-"""How many times as dear as another, at most, a network is of which the rate alone is measured: how much faster it is
-on smaller pictures, and when it scores, it shares with the other within what one measurement differs from the next."""
+"""How many times as dear or as cheap as the last measured whole, at most, a network is of which the rate alone is
+measured: how much faster it is on smaller pictures, and when it scores, differs no more than one measurement from the
+next."""
 
 ROUGHLY, HOPE = 64, 2.0
 """Pictures of a first step that tells roughly what can be hoped for, and how many times as fast a whole batch may be:

@@ -1,4 +1,4 @@
-/* The one-dimensional transforms of Winograd's convolutions; included by winograd_tiles.h for each TILE. `s` and `u` are the
+/* The one-dimensional transforms of Winograd's convolutions; included by winograd_convolutions.h. `s` and `u` are the
    steps between elements of what is read and written: inputs, products to outputs, gradients of outputs, filters, and
    products to gradients of filters. */
 
