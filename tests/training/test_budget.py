@@ -1,7 +1,5 @@
 import dataclasses
 import itertools
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -13,7 +11,7 @@ from shoebox.base.runtime import Runtime
 from shoebox.data.pack import pack
 from shoebox.data.sources import open_source
 from shoebox.data.split import split
-from shoebox.training import budget
+from shoebox.training import budget, pace
 from shoebox.training.fit import fit
 from shoebox.training.planner import plan
 
@@ -63,8 +61,8 @@ def test_a_width_that_is_slower_than_its_multiply_adds_say_is_not_taken(packed_p
     asked = []
     monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append((given[3].width, *given[4:])) or 2.0)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    assert asked[:2] == [(0.875, 16, budget.WARMING), (0.875, 32, budget.ROUGHLY)]
-    assert asked[2:5] == [(0.75, 16), (0.75, 24), (0.75, 32)]  # the widest that there is hope for
+    assert asked[:2] == [(0.875, 16, pace.WARMING), (0.875, 32, budget.ROUGHLY)]
+    assert asked[2:5] == [(0.75, 16, None), (0.75, 24, None), (0.75, 32, None)]  # the widest that there is hope for
     widths = [width for width, *_ in asked[5:]]
     assert widths == [0.5, 0.5, 0.375, 0.375, 0.25, 0.25, 0.25, 0.25]  # slower than expected, so once more
     assert fitted.recipe.model == "speednet(width=0.25)"
@@ -76,9 +74,9 @@ def test_a_network_far_narrower_than_the_last_that_was_measured_whole_is_so_itse
     asked = []
     monkeypatch.setattr(budget, "training_rate", lambda *given: asked.append((given[3].width, *given[4:])) or 2.4)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
-    assert asked[2:5] == [(0.75, 16), (0.75, 24), (0.75, 32)]
+    assert asked[2:5] == [(0.75, 16, None), (0.75, 24, None), (0.75, 32, None)]
     assert fitted.recipe.model == "speednet(width=0.375)"
-    assert (0.375, 16) in asked
+    assert (0.375, 16, None) in asked
 
 
 def test_of_a_network_that_costs_nearly_as_much_as_the_last_the_rate_alone_is_measured(packed_plan, monkeypatch):
@@ -89,12 +87,12 @@ def test_of_a_network_that_costs_nearly_as_much_as_the_last_the_rate_alone_is_me
     def rate(*given):
         asked.append((given[3].width, *given[4:]))
         slowed = 1.2 if given[3].width > 0.7 else 1.0
-        return 2.6 / budget.cost(given[3], 2, 32) * budget.cost(budget.Kind(1.0), 2, 32) / slowed
+        return 2.6 / pace.cost(given[3], 2, 32) * pace.cost(pace.Kind(1.0), 2, 32) / slowed
 
     monkeypatch.setattr(budget, "training_rate", rate)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
     assert fitted.recipe.model == "speednet(width=0.625)"
-    assert asked[2:] == [(0.75, 16), (0.75, 24), (0.75, 32), (0.625, 32)]
+    assert asked[2:] == [(0.75, 16, None), (0.75, 24, None), (0.75, 32, None), (0.625, 32, None)]
 
 
 def test_minutes_that_pay_for_a_narrow_network_alone_are_not_spent_on_a_wide_one(packed_plan, monkeypatch):
@@ -103,9 +101,9 @@ def test_minutes_that_pay_for_a_narrow_network_alone_are_not_spent_on_a_wide_one
     asked = []
 
     def rate(*given):
-        kind, few = given[3], given[5:]
+        kind, few = given[3], given[5]
         asked.append(kind.width)
-        return 0.44 / budget.cost(kind, 2, 32) * budget.cost(budget.Kind(1.0), 2, 32) * (0.5 if few else 1)
+        return 0.44 / pace.cost(kind, 2, 32) * pace.cost(pace.Kind(1.0), 2, 32) * (0.5 if few else 1)
 
     monkeypatch.setattr(budget, "training_rate", rate)
     fitted = budget.fit_to_time(made, packed, Runtime("cpu", "fp32", ""), 60, QUIET)
@@ -137,7 +135,7 @@ def test_where_the_passes_are_decided_the_widest_that_makes_them_in_time_is_take
     pictures = int((packed.index.part == "train").sum())
 
     def rate(*given):
-        narrower = budget.cost(budget.Kind(width), 2, 32) / budget.cost(given[3], 2, 32)
+        narrower = pace.cost(pace.Kind(width), 2, 32) / pace.cost(given[3], 2, 32)
         return 4.2 * pictures / 60 / gain * narrower * (32 / given[4]) ** 2
 
     gain = np.mean([(32 / budget.side_at(share, 32, budget.GROW)) ** 2 for share in np.linspace(0, 1, 100)])
@@ -173,12 +171,6 @@ def test_moved_looks_are_left_out_where_scoring_them_would_take_the_time_of_trai
     assert (fitted.preprocess.shift, fitted.recipe.shift) == (shift, shift)
 
 
-@pytest.mark.parametrize("side", [20, 32])
-def test_the_rate_is_measured(packed_plan, side):
-    made, packed = packed_plan
-    assert 0 < budget.training_rate(made, packed, Runtime("cpu", "fp32", ""), budget.Kind(0.25), side) < np.inf
-
-
 def test_a_resumed_run_keeps_the_width_it_began_with(tmp_path, make_folder, monkeypatch):
     index = open_source(make_folder(tmp_path / "data", {"cat": 30, "dog": 30}, size=(16, 16)))
     recipe = Recipe(minutes=0.05, tensorboard=False, precision="fp32")
@@ -191,27 +183,3 @@ def test_a_resumed_run_keeps_the_width_it_began_with(tmp_path, make_folder, monk
     assert resumed.model == "speednet(width=0.25)"
     assert resumed.card["epochs"] > first.card["epochs"]
     assert time.monotonic() - start < 0.1 * 60
-
-
-def test_nothing_before_the_first_step_imports_torch_s_compiler():
-    """It takes a second, in every start."""
-    code = """
-import sys
-import torch
-from shoebox.models import build_model
-from shoebox.models.summary import summary
-from shoebox.training.budget import Kind, cost
-from shoebox.training.optimizer import build_optimizer
-
-assert cost(Kind(0.25), 2, 16) > 100_000
-assert "sympy" not in sys.modules
-network = build_model("speednet(width=0.25)", classes=2, size=16)
-assert summary(network, 16).parameters > 10_000
-optimizer = build_optimizer("muon", network, None, None)
-network(torch.randn(2, 3, 16, 16)).sum().backward()
-optimizer.step()
-optimizer.zero_grad()
-optimizer.load_state_dict(optimizer.state_dict())
-sys.exit("torch._dynamo" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
