@@ -154,11 +154,14 @@ def test_members_are_not_stopped_by_validations_of_others(tmp_path, index, small
 def test_a_run_stopped_between_any_two_steps_ends_as_one_never_stopped(tmp_path, index, small, monkeypatch, settings):
     recipe = small.override({**settings, "epochs": 2})
     fit(index, recipe, tmp_path / "whole")
-    steps = 0
+    steps, sessions, spent = 0, [], []
     update = loop.update
 
     def interrupted(session, batch):
         nonlocal steps
+        if not sessions or sessions[-1] is not session:
+            sessions.append(session)
+            spent.append(session.state.elapsed)
         update(session, batch)
         steps += 1
         if steps % 4 == 0:
@@ -174,6 +177,7 @@ def test_a_run_stopped_between_any_two_steps_ends_as_one_never_stopped(tmp_path,
             assert stopped.exit_code == 128 + signal.SIGTERM
             stops += 1
     assert stops >= 2
+    assert all(before < after for before, after in itertools.pairwise(spent)), "seconds before a stop count"
     assert weights(tmp_path / "whole") == weights(tmp_path / "stopped")
     whole, resumed = (pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "stopped"))
     same = [c for c in whole if c not in ("seconds", "pictures_per_second")]

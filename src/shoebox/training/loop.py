@@ -61,7 +61,11 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
     state, recipe = session.state, session.recipe
     while state.step or not state.history or not over(session) or unvalidated(session) or unanswered(session):
         start, first, session.paused = time.monotonic(), state.step, 0.0
-        trained = train_epoch(session)
+        try:
+            trained = train_epoch(session)
+        except Stopped:
+            state.elapsed += time.monotonic() - start - session.paused
+            raise
         moment = session.turn()
         seconds = time.monotonic() - start - session.paused
         pictures = (state.step - first) * session.batch_size
