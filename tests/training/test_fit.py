@@ -82,9 +82,24 @@ def test_memory_of_smaller_pictures_is_given_back_as_they_grow(tmp_path, index, 
     monkeypatch.setattr(loop, "give_back_memory", lambda: given_back.append(len(sides)))
     side_at = loop.side_at
     monkeypatch.setattr(loop, "side_at", lambda *given: sides.append(side_at(*given)) or sides[-1])
-    fit(index, small.override({"grow": 0.5, "epochs": 3}), tmp_path / "run")
+    fit(index, small.override({"grow": 0.5, "epochs": 3, "validation": 0.0}), tmp_path / "run")
     assert sides == sorted(sides) and sides[0] < sides[-1]
     assert given_back == [1 + sides.index(side) for side in dict.fromkeys(sides)][1:]
+
+
+def test_memory_of_training_is_given_back_before_a_validation_and_the_other_way(tmp_path, index, small, monkeypatch):
+    happened = []
+    monkeypatch.setattr(loop, "give_back_memory", lambda: happened.append("given back"))
+    for name in ("train_epoch", "validate"):
+
+        def noted(session, _call=getattr(loop, name), name=name):
+            result = _call(session)
+            happened.append(name)
+            return result
+
+        monkeypatch.setattr(loop, name, noted)
+    fit(index, small.override({"epochs": 2}), tmp_path / "run")
+    assert happened == ["train_epoch", "given back", "given back", "validate"] * 2
 
 
 def test_members_train_one_after_the_other(tmp_path, index, small, monkeypatch, capsys):

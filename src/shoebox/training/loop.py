@@ -195,10 +195,12 @@ def validate(session: Session) -> dict[str, float]:
     network.eval()
     logits, labels = [], []
     size = session.pipeline.at_once()
+    give_back_memory()  # its tensors are of other sizes than training's, which would stay beside them
     for batch in batches(session.packed, session.rows["val"], batch_size=size, device=session.runtime.device):
         with session.runtime.autocast():
             logits.append(network(session.pipeline.inputs(batch.pictures)).float())
         labels.append(batch.labels)
+    give_back_memory()
     figures = measure(torch.cat(labels).cpu().numpy(), torch.cat(logits).cpu().numpy())
     session.validations.append(time.monotonic() - start)
     return figures
