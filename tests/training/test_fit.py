@@ -87,19 +87,20 @@ def test_memory_of_smaller_pictures_is_given_back_as_they_grow(tmp_path, index, 
     assert given_back == [1 + sides.index(side) for side in dict.fromkeys(sides)][1:]
 
 
-def test_memory_of_training_is_given_back_before_a_validation_and_the_other_way(tmp_path, index, small, monkeypatch):
+@pytest.mark.parametrize(("long", "times"), [(0.0, 1), (3600.0, 0)])
+def test_memory_is_given_back_after_long_epochs_and_their_validations(tmp_path, index, small, monkeypatch, long, times):
     happened = []
+    monkeypatch.setattr(loop, "LONG", long)
     monkeypatch.setattr(loop, "give_back_memory", lambda: happened.append("given back"))
     for name in ("train_epoch", "validate"):
 
         def noted(session, _call=getattr(loop, name), name=name):
-            result = _call(session)
             happened.append(name)
-            return result
+            return _call(session)
 
         monkeypatch.setattr(loop, name, noted)
     fit(index, small.override({"epochs": 2}), tmp_path / "run")
-    assert happened == ["train_epoch", "given back", "given back", "validate"] * 2
+    assert happened == ["train_epoch", *["given back"] * times, "validate", *["given back"] * times] * 2
 
 
 def test_members_train_one_after_the_other(tmp_path, index, small, monkeypatch, capsys):

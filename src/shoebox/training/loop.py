@@ -31,12 +31,15 @@ from shoebox.training.state import TrainState
 SEEN_BYTES = 200_000_000
 """Logits of an epoch's training pictures are kept for its figures up to this size; then the first stand for all."""
 
-
 VALIDATING = 0.02
 """Share of given minutes that validations after epochs may take."""
 UNDER_WAY = 0.05
 """Share of given minutes after which it is measured how much of them what follows training takes, so that training
 begins at once."""
+
+LONG = 20.0
+"""Seconds of an epoch after which memory that nothing uses is given back: it is scattered between what is used, and
+grows by a megabyte a step. Having it again takes a third of a step."""
 
 
 class Diverged(Exception):
@@ -71,8 +74,12 @@ def epochs(session: Session) -> Iterator[dict[str, float]]:
         pictures = (state.step - first) * session.batch_size
         row: dict[str, float] = {"epoch": state.epoch + 1}
         row |= {f"train_{name}": value for name, value in trained.items()}
+        if seconds >= LONG:
+            give_back_memory()
         if due(session):
             row |= {f"val_{name}": value for name, value in validate(session).items()}
+            if seconds >= LONG:
+                give_back_memory()  # its tensors are of other sizes than training's
         state.epoch, state.step = state.epoch + 1, 0
         state.elapsed += time.monotonic() - start - session.paused
         row |= {"lr": rates(session, moment)[0], "seconds": seconds, "pictures_per_second": pictures / seconds}
@@ -195,12 +202,10 @@ def validate(session: Session) -> dict[str, float]:
     network.eval()
     logits, labels = [], []
     size = session.pipeline.at_once()
-    give_back_memory()  # its tensors are of other sizes than training's, which would stay beside them
     for batch in batches(session.packed, session.rows["val"], batch_size=size, device=session.runtime.device):
         with session.runtime.autocast():
             logits.append(network(session.pipeline.inputs(batch.pictures)).float())
         labels.append(batch.labels)
-    give_back_memory()
     figures = measure(torch.cat(labels).cpu().numpy(), torch.cat(logits).cpu().numpy())
     session.validations.append(time.monotonic() - start)
     return figures
