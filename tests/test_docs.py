@@ -91,6 +91,15 @@ def test_the_example_network_trains(desk, run_command):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_networks_that_the_readme_names_are_made_as_it_says():
+    from shoebox.models import build_model
+
+    specs = [spec for spec in re.findall(r"--model '([^']+)'", README) if not spec.startswith("my_net")]
+    assert any("members" in spec for spec in specs)
+    for spec in specs:
+        build_model(spec, classes=2, size=32)
+
+
 def test_links_and_pictures_of_the_readme_are_there():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -1,6 +1,10 @@
 import pytest
 
 from shoebox.base.recipe import Recipe
+from shoebox.data.pack import pack
+from shoebox.data.sources import open_source
+from shoebox.data.split import split
+from shoebox.training.planner import plan
 
 
 @pytest.fixture
@@ -17,3 +21,11 @@ def small():
         precision="fp32",
         tensorboard=False,
     )
+
+
+@pytest.fixture
+def packed_plan(tmp_path, make_folder):
+    """A plan for a minute, and the pack of what it is for: 60 pictures of two classes."""
+    index = split(open_source(make_folder(tmp_path / "data", {"cat": 30, "dog": 30}, size=(32, 32))))
+    made = plan(Recipe(minutes=1), index)
+    return made, pack(index, made.preprocess)

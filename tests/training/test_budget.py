@@ -8,19 +8,10 @@ import pytest
 from shoebox.base.progress import QUIET
 from shoebox.base.recipe import Recipe
 from shoebox.base.runtime import Runtime
-from shoebox.data.pack import pack
 from shoebox.data.sources import open_source
-from shoebox.data.split import split
 from shoebox.training import budget, pace
 from shoebox.training.fit import fit
 from shoebox.training.planner import plan
-
-
-@pytest.fixture
-def packed_plan(tmp_path, make_folder):
-    index = split(open_source(make_folder(tmp_path / "data", {"cat": 30, "dog": 30}, size=(32, 32))))
-    made = plan(Recipe(minutes=1), index)
-    return made, pack(index, made.preprocess)
 
 
 @pytest.mark.parametrize(
