@@ -98,6 +98,27 @@ def test_round_trip(index: ImageIndex, cache: Path) -> None:
     packed.close()
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="reads what Linux says of a process's memory")
+def test_what_was_read_does_not_stay_in_memory(index: ImageIndex, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resident() -> int:
+        """kB of the pack that this process has mapped."""
+        lines = iter(Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines())
+        sizes = [next(line for line in lines if line.startswith("Rss:")) for line in lines if str(cache) in line]
+        return sum(int(size.split()[1]) for size in sizes)
+
+    packed = pack(index, PREPROCESS, cache=cache)
+    assert isinstance(packed, Pack)
+    monkeypatch.setattr(pack_module, "LET_GO", 60.0)
+    assert_exact(packed)
+    assert resident() > 0
+    monkeypatch.setattr(pack_module, "LET_GO", -1.0)
+    assert_exact(packed)
+    assert resident() == 0
+    assert_exact(packed)
+    packed.close()
+    assert str(cache) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+
+
 def test_opened_again_it_decodes_nothing(index: ImageIndex, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pack(index, PREPROCESS, cache=cache).gather(np.arange(COUNT))
     forbid_decoding(monkeypatch)

@@ -8,6 +8,9 @@ makes stored pixels (not `size`, `mean`, `std`), the decoders' versions, and the
 so relabelling and splitting anew decode nothing. A picture whose checksum is wrong is decoded again.
 """
 
+import math
+import mmap
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +32,9 @@ from shoebox.data.stream import Stream, processors
 __all__ = ["Cached", "Pack", "Stream", "caches", "clear", "pack"]
 
 CHECK_AT_ONCE = 1 << 30  # bytes; a smaller pack is checked whole when opened (0.4 s/GB), a larger one as it is read
+
+LET_GO = 1.0
+"""Seconds after which a pack's pages are let go of again. Fetching them back takes 2 µs a picture."""
 
 
 class Pack:
@@ -67,13 +73,16 @@ class Pack:
         self.preprocess = preprocess
         self._root, self._entry, self._meta, self._names = index.root, entry, meta, names
         shape = (meta.count, meta.side, meta.side, 3)
-        # no file of no bytes can be mapped
-        mapped = np.memmap(entry.pictures, np.uint8, "r", shape=shape) if meta.count else np.empty(shape, np.uint8)
-        self._pictures: NDArray[np.uint8] = mapped.view(np.ndarray)
+        self._mapping: mmap.mmap | None = None
+        if meta.count:  # no file of no bytes can be mapped
+            with entry.pictures.open("rb") as file:
+                self._mapping = mmap.mmap(file.fileno(), math.prod(shape), access=mmap.ACCESS_READ)
+        self._pictures: NDArray[np.uint8] = np.frombuffer(self._mapping or b"", np.uint8).reshape(shape)
+        self._let_go = time.monotonic()
         self._checksums = entry.checksums()
         self._unchecked = np.full(meta.count, not checked)
         self._unchecked[list(meta.unreadable)] = False
-        if mapped.nbytes < CHECK_AT_ONCE:
+        if self._pictures.nbytes < CHECK_AT_ONCE:
             self._check(np.flatnonzero(self._unchecked))
         entry.touch()
 
@@ -109,7 +118,9 @@ class Pack:
                     f"{one_line(self._names[i])} is damaged in {self._entry.folder}, and decoding it again failed "
                     f"({reason}): clear the cache (shoebox cache --clear) and look at the file"
                 )
-        return self._pictures[numbers]
+        pictures = self._pictures[numbers]
+        self._rest()
+        return pictures
 
     @property
     def folder(self) -> Path:
@@ -118,7 +129,14 @@ class Pack:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._pictures = np.empty((0, *self._pictures.shape[1:]), np.uint8)
+        self._pictures, self._mapping = np.empty((0, *self._pictures.shape[1:]), np.uint8), None
+
+    def _rest(self) -> None:
+        """Now and then leave what was read to the system's cache alone, which gives it up where memory is short: a pass
+        over the pack would have all of it count as this process's memory."""
+        if self._mapping and time.monotonic() - self._let_go > LET_GO and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+            self._let_go = time.monotonic()
 
     def _check(self, numbers: NDArray[np.int64]) -> dict[int, str]:
         """Hold pictures against their checksums and decode the damaged ones again. Returns those that failed to."""

@@ -150,6 +150,8 @@ def muon(
     The published record moves them so too, at 0.053 times the pictures of a batch: muon's rate follows the root of the
     batch, theirs the batch. On 45 % of CIFAR-10 (width 0.5, six passes, seed 0; mean of validation and test) it reached
     0.8416, with AdamW for them 0.8350; twice the rate did as well, half of it worse (0.8368).
+    A momentum of 0.7 or 0.8 did no better (width 0.375, five passes, four seeds: log loss 0.4205 and 0.4203 against
+    0.4211), one of 0.9 worse (0.4445).
     """
     training = [p for p in network.parameters() if p.requires_grad]
     filters = [p for p in training if p.ndim == 4]
