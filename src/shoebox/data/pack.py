@@ -34,7 +34,7 @@ __all__ = ["Cached", "Pack", "Stream", "caches", "clear", "pack"]
 CHECK_AT_ONCE = 1 << 30  # bytes; a smaller pack is checked whole when opened (0.4 s/GB), a larger one as it is read
 
 LET_GO = 1.0
-"""Seconds after which a pack's pages are let go of again. Fetching them back takes 2 µs a picture."""
+"""Seconds after which a pack's pages are let go of once more. Fetching them back takes 2 µs a picture."""
 
 
 class Pack:
@@ -78,7 +78,7 @@ class Pack:
             with entry.pictures.open("rb") as file:
                 self._mapping = mmap.mmap(file.fileno(), math.prod(shape), access=mmap.ACCESS_READ)
         self._pictures: NDArray[np.uint8] = np.frombuffer(self._mapping or b"", np.uint8).reshape(shape)
-        self._let_go = time.monotonic()
+        self._last = time.monotonic()
         self._checksums = entry.checksums()
         self._unchecked = np.full(meta.count, not checked)
         self._unchecked[list(meta.unreadable)] = False
@@ -119,7 +119,7 @@ class Pack:
                     f"({reason}): clear the cache (shoebox cache --clear) and look at the file"
                 )
         pictures = self._pictures[numbers]
-        self._rest()
+        self._let_go()
         return pictures
 
     @property
@@ -131,12 +131,13 @@ class Pack:
         """Let go of the file."""
         self._pictures, self._mapping = np.empty((0, *self._pictures.shape[1:]), np.uint8), None
 
-    def _rest(self) -> None:
-        """Now and then leave what was read to the system's cache alone, which gives it up where memory is short: a pass
-        over the pack would have all of it count as this process's memory."""
-        if self._mapping and time.monotonic() - self._let_go > LET_GO and hasattr(mmap, "MADV_DONTNEED"):
-            self._mapping.madvise(mmap.MADV_DONTNEED)
-            self._let_go = time.monotonic()
+    def _let_go(self) -> None:
+        """Now and then leave what was read to the system's cache, which gives it up where memory is short: else a pass
+        over the pack has all of it count as this process's memory."""
+        mapping = self._mapping  # another thread may close the pack meanwhile
+        if mapping and time.monotonic() - self._last > LET_GO and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED)
+            self._last = time.monotonic()
 
     def _check(self, numbers: NDArray[np.int64]) -> dict[int, str]:
         """Hold pictures against their checksums and decode the damaged ones again. Returns those that failed to."""

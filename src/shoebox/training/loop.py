@@ -38,8 +38,8 @@ UNDER_WAY = 0.05
 begins at once."""
 
 LONG = 20.0
-"""Seconds of an epoch after which memory that nothing uses is given back: it is scattered between what is used, and
-grows by a megabyte a step. Having it again takes a third of a step."""
+"""Seconds of an epoch after which memory that nothing uses is given back. Scattered between what is used, it grew by a
+quarter in 40 steps (width 0.875, depth 3, 32 px). Having it again takes a third of a step."""
 
 
 class Diverged(Exception):
